@@ -1,0 +1,58 @@
+# Everything a developer or a user runs. Each target bootstraps what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+ARGS ?=
+
+.PHONY: help setup setup-dev demo up down test test-long check bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+# Runtime packages from the hashed lock, then this project itself (no build isolation: hatchling is locked too).
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@./deploy/bootstrap.sh "$(PYTHON)" "$(VENV)"
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime ## Create .venv with the `datanika` command
+
+setup-dev: $(VENV)/.dev ## The same, with the tools for tests and checks
+
+demo: setup ## The main job on real data: install, start, load, transform, test (Ctrl-C stops it)
+	$(BIN)/datanika demo $(ARGS)
+
+up: setup ## Start the stack in the foreground
+	$(BIN)/datanika up $(ARGS)
+
+down: setup ## Stop the stack
+	$(BIN)/datanika down
+
+test: setup-dev ## All tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: setup-dev ## What CI runs before the tests: lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+bench: setup-dev ## The benchmarks (ARGS=--quick ends in three minutes)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: setup-dev ## Rewrite the lock files from requirements*.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-package pandas --no-emit-package numpy requirements-dev.in -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-package pandas --no-emit-package numpy -c requirements-dev.lock requirements.in -o requirements.lock
+
+clean: ## Remove the environment and the default home
+	rm -rf $(VENV) .datanika
