@@ -1,0 +1,21 @@
+"""What can go wrong with a stack, in words for the person at the terminal. Knows nothing else."""
+
+
+class StackError(Exception):
+    """The stack cannot do what was asked; the message says why and what to do, without a secret."""
+
+
+class PortBusyError(StackError):
+    """A TCP port that the stack needs belongs to somebody else.
+
+    Args:
+        port: The port.
+        purpose: What the stack needs it for.
+    """
+
+    def __init__(self, port: int, purpose: str) -> None:
+        super().__init__(
+            f"port {port} ({purpose}) is in use by another process; "
+            "choose another base port with `datanika up --port N` (it uses N to N+3)"
+        )
+        self.port = port
