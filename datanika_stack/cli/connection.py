@@ -1,0 +1,108 @@
+"""`datanika connection`: sources and destinations."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from datanika_manifest.connectors.base import ConnectorDeclaration
+from datanika_manifest.connectors.registry import CONNECTORS
+from datanika_stack.cli.command import CommandFailedError, api_command
+from datanika_stack.cli.inputs import merge, parse_settings, read_object, read_secret
+from datanika_stack.cli.output import show
+from datanika_stack.cli.resources import (
+    ConfigFile,
+    ObjectFile,
+    Reference,
+    add_common_verbs,
+    noun,
+)
+from datanika_stack.cli.session import Session
+
+COLLECTION = "connections"
+app = noun("Connections: sources and destinations, with their credentials encrypted.")
+add_common_verbs(app, COLLECTION, columns=("id", "slug", "name", "connector", "direction"))
+
+
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """What a connection is made of, as options."""
+
+    name: Annotated[str | None, typer.Option(help="Name of the connection.")] = None
+    connector: Annotated[str | None, typer.Option(help="Its kind, such as postgres.")] = None
+    direction: Annotated[str | None, typer.Option(help="source, destination or both.")] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting that is no secret."),
+    ] = None
+    config_file: ConfigFile = None
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False
+    file: ObjectFile = None
+
+    def body(self, *, ask: bool) -> dict[str, Any]:
+        """Returns the request; with `ask`, a terminal is asked for secrets that are missing."""
+        body = merge(
+            read_object(self.file),
+            name=self.name,
+            connector=self.connector,
+            direction=self.direction,
+        )
+        declaration = CONNECTORS.get(str(body.get("connector")))
+        config = self._config(body.get("config") or {}, ask=ask, declaration=declaration)
+        return body | ({"config": config} if config else {})
+
+    def _config(
+        self, base: dict[str, Any], *, ask: bool, declaration: ConnectorDeclaration | None
+    ) -> dict[str, Any]:
+        settings = parse_settings(self.settings or [], secret_names=_secret_names())
+        config = base | read_object(self.config_file) | settings
+        if self.password_stdin:
+            config["password"] = read_secret("password", from_stdin=True)
+        if ask and declaration and sys.stdin.isatty():
+            for name in sorted(declaration.secret_fields() - config.keys()):
+                config[name] = read_secret(name, from_stdin=False)
+        return config
+
+
+@api_command(app, "create")
+def create(session: Session, options: ConnectionOptions) -> Any:
+    """Create a connection; secrets come from standard input, a file or a prompt."""
+    return session.client.post(session.path(COLLECTION), options.body(ask=True))
+
+
+@api_command(app, "update")
+def update(session: Session, reference: Reference, options: ConnectionOptions) -> Any:
+    """Change what is given of a connection and keep the rest."""
+    found = session.find(COLLECTION, reference)
+    return session.client.patch(session.path(COLLECTION, found["id"]), options.body(ask=False))
+
+
+@api_command(app, "test")
+def test(session: Session, reference: Reference) -> Any:
+    """Connect with the stored credentials; exit with 1 when that fails."""
+    found = session.find(COLLECTION, reference)
+    result = session.client.post(session.path(COLLECTION, found["id"], "test"))
+    if not result["ok"]:
+        show(result, columns=(), as_json=session.as_json)
+        raise CommandFailedError
+    return result
+
+
+@api_command(app, "tables", columns=("schema", "table", "kind", "row_estimate"))
+def tables(
+    session: Session,
+    reference: Reference,
+    sync: Annotated[bool, typer.Option("--sync", help="Look into the database again.")] = False,
+) -> Any:
+    """List the tables that were discovered in a connection."""
+    found = session.find(COLLECTION, reference)
+    if sync:
+        session.client.post(session.path(COLLECTION, found["id"], "metadata", "sync"))
+    return list(session.client.pages(session.path(COLLECTION, found["id"], "tables")))
+
+
+def _secret_names() -> frozenset[str]:
+    return frozenset().union(*(kind.secret_fields() for kind in CONNECTORS.values()))

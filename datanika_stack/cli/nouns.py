@@ -1,0 +1,39 @@
+"""The commands that speak to the REST API; `main` adds them to `datanika`. One line per noun."""
+
+import typer
+
+from datanika_stack.cli import (
+    connection,
+    dependency,
+    freshness_policy,
+    key,
+    organization,
+    run,
+    schedule,
+    transformation,
+    upload,
+    warehouse,
+)
+from datanika_stack.cli.login import add_login
+from datanika_stack.cli.publishing import add_publishing
+
+NOUNS: dict[str, typer.Typer] = {
+    "org": organization.app,
+    "connection": connection.app,
+    "upload": upload.app,
+    "transformation": transformation.app,
+    "dependency": dependency.app,
+    "schedule": schedule.app,
+    "freshness-policy": freshness_policy.app,
+    "run": run.app,
+    "key": key.app,
+    "warehouse": warehouse.app,
+}
+
+
+def add_nouns(app: typer.Typer) -> None:
+    """Adds every command of the REST API to `app`."""
+    add_login(app)
+    for name, noun in NOUNS.items():
+        app.add_typer(noun, name=name)
+    add_publishing(app)

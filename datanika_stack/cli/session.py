@@ -1,0 +1,140 @@
+"""What every API command shares: which control plane, who calls, and which org."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datanika_stack.api_client import ApiClient, Tokens
+from datanika_stack.cli.inputs import UsageError
+from datanika_stack.cli.logins import Login, LoginFile
+from datanika_stack.settings import ClientSettings
+
+DEFAULT_API_URL = "http://127.0.0.1:8700"
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options that each API command has.
+
+    Attributes:
+        org: Slug of the org to work on.
+        api_url: The control plane.
+        home: Home of a local stack whose control plane is meant.
+        as_json: Whether the output is for a program.
+    """
+
+    org: str | None
+    api_url: str | None
+    home: Path | None
+    as_json: bool
+
+
+class Session:
+    """One command's way to the API; connects and looks things up only when needed."""
+
+    def __init__(self, common: Common, settings: ClientSettings, logins: LoginFile) -> None:
+        self._common = common
+        self._settings = settings
+        self.logins = logins
+        self.as_json = common.as_json
+
+    @cached_property
+    def api_url(self) -> str:
+        """The control plane: option, environment, a local stack's home, the last login."""
+        url = (
+            self._common.api_url
+            or _url_of_home(self._common.home or self._settings.home)
+            or self.logins.latest_url()
+            or DEFAULT_API_URL
+        )
+        return url.rstrip("/")
+
+    @cached_property
+    def login(self) -> Login | None:
+        """The stored login at this control plane."""
+        return self.logins.find(self.api_url)
+
+    @cached_property
+    def anonymous(self) -> ApiClient:
+        """A client without credentials, for login."""
+        return ApiClient(self.api_url)
+
+    @cached_property
+    def client(self) -> ApiClient:
+        """A client with the API key of the environment, else the stored login.
+
+        Raises:
+            UsageError: There is neither.
+        """
+        if self._settings.api_key:
+            return ApiClient(
+                self.api_url,
+                api_key=self._settings.api_key.get_secret_value(),
+                api_key_header=self._settings.api_key_header,
+            )
+        if not self.login:
+            raise UsageError(
+                f"Not logged in at {self.api_url}: run `datanika login` or set DATANIKA_API_KEY."
+            )
+        return ApiClient(self.api_url, tokens=self.login.tokens(), on_renewal=self._keep)
+
+    @cached_property
+    def org(self) -> str:
+        """Slug of the org: option, environment, the one chosen at login, the only one.
+
+        Raises:
+            UsageError: It is not clear which is meant.
+        """
+        chosen = self._common.org or (self.login.org if self.login else None)
+        if not chosen:
+            raise UsageError("Which org? Use --org, DATANIKA_ORG or `datanika org use SLUG`.")
+        return chosen
+
+    def path(self, *parts: object) -> str:
+        """Returns the path of a resource of the org."""
+        return "/".join(["/orgs", self.org, *map(str, parts)])
+
+    def find(self, collection: str, reference: str) -> dict[str, Any]:
+        """Returns the resource of `collection` with this id, slug or name.
+
+        Raises:
+            UsageError: There is none, or several have the name.
+        """
+        if reference.isascii() and reference.isdigit():
+            return self.client.get(self.path(collection, reference))
+        rows = list(self.client.pages(self.path(collection)))
+        found = [row for row in rows if reference in (row.get("slug"), row.get("name"))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(str(row["id"]) for row in found)
+            raise UsageError(f"Several of {collection} are called '{reference}'; use an id: {ids}.")
+        known = ", ".join(str(row.get("slug") or row.get("name")) for row in rows) or "none"
+        raise UsageError(f"No '{reference}' in {collection}; there are: {known}.")
+
+    def find_id(self, collection: str, reference: str | None) -> int | None:
+        """Returns the id of what `find` finds, None for None."""
+        return None if reference is None else self.find(collection, reference)["id"]
+
+    def close(self) -> None:
+        """Closes the clients that were opened."""
+        for name in ("client", "anonymous"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
+
+    def _keep(self, tokens: Tokens) -> None:
+        if self.login:
+            renewed = Login(
+                self.login.email, tokens.access_token, tokens.refresh_token, self.login.org
+            )
+            self.logins.save(self.api_url, renewed)
+
+
+def _url_of_home(home: Path) -> str | None:
+    """Returns the URL of the stack in `home`, None where there is none."""
+    try:
+        return json.loads((home / "supervisor.json").read_text()).get("api_url")
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,76 @@
+"""`datanika transformation`: SQL models and their tests."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from datanika_stack.cli.command import api_command
+from datanika_stack.cli.inputs import merge, read_object, read_text
+from datanika_stack.cli.resources import ObjectFile, Reference, add_common_verbs, noun
+from datanika_stack.cli.session import Session
+
+COLLECTION = "transformations"
+app = noun("Transformations: SQL models in the warehouse, with tests on their columns.")
+add_common_verbs(app, COLLECTION, columns=("id", "name", "schema", "materialization"))
+
+
+@dataclass(frozen=True)
+class TransformationOptions:
+    """What a model is made of, as options; its tests go into --file."""
+
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None
+    connection: Annotated[
+        str | None, typer.Option(help="The connection; default: the managed warehouse.")
+    ] = None
+    schema: Annotated[str | None, typer.Option(help="Schema that the model is built in.")] = None
+    sql_file: Annotated[
+        str | None, typer.Option(help="File with the model's SQL; - reads standard input.")
+    ] = None
+    materialization: Annotated[
+        str | None, typer.Option(help="view, table, incremental or ephemeral.")
+    ] = None
+    file: ObjectFile = None
+
+    def body(self, session: Session) -> dict[str, Any]:
+        """Returns the request."""
+        return merge(
+            read_object(self.file),
+            name=self.name,
+            connection_id=session.find_id("connections", self.connection),
+            schema=self.schema,
+            sql=read_text(self.sql_file) if self.sql_file else None,
+            materialization=self.materialization,
+        )
+
+
+@api_command(app, "create")
+def create(session: Session, options: TransformationOptions) -> Any:
+    """Create a model."""
+    return session.client.post(session.path(COLLECTION), options.body(session))
+
+
+@api_command(app, "update")
+def update(session: Session, reference: Reference, options: TransformationOptions) -> Any:
+    """Change what is given of a model and keep the rest."""
+    found = session.find(COLLECTION, reference)
+    return session.client.patch(session.path(COLLECTION, found["id"]), options.body(session))
+
+
+@api_command(app, "preview")
+def preview(
+    session: Session,
+    sql_file: Annotated[str, typer.Option(help="File with the SQL; - reads standard input.")],
+    connection: Annotated[str | None, typer.Option(help="The connection.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many rows.")] = 20,
+) -> Any:
+    """Compile a model's SQL, run it read-only and show its first rows."""
+    body = merge(
+        {"sql": read_text(sql_file), "limit": limit},
+        connection_id=session.find_id("connections", connection),
+    )
+    answer = session.client.post(session.path(COLLECTION, "preview"), body)
+    if session.as_json:
+        return answer
+    names = [c["name"] if isinstance(c, dict) else c for c in answer["columns"]]
+    return [dict(zip(names, row, strict=True)) for row in answer["rows"]]
