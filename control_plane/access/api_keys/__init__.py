@@ -1,0 +1,1 @@
+"""API keys: for programs, one org each, shown once."""

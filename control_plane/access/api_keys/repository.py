@@ -1,0 +1,75 @@
+"""Reads and writes API keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text, update
+from sqlalchemy.orm import Session
+
+from control_plane.access.api_keys.models import ApiKey
+from control_plane.access.permissions import Role
+from control_plane.tenancy.repository import TenantRepository
+
+
+@dataclass(frozen=True)
+class KeyOwner:
+    """What is known of a presented key: its org, and its creator's role there now."""
+
+    key_id: int
+    name: str
+    scopes: tuple[str, ...]
+    org_id: int
+    org_slug: str
+    is_suspended: bool
+    creator_id: int
+    creator_role: Role
+
+
+def find_key_by_hash(session: Session, key_hash: str) -> KeyOwner | None:
+    """Finds a live key, also while the session is in no org.
+
+    One of the three SECURITY DEFINER functions (architecture, decision 19). A key whose creator
+    has left the org is not found.
+    """
+    row = session.execute(
+        text("SELECT * FROM key_by_hash(:key_hash)"), {"key_hash": key_hash}
+    ).one_or_none()
+    if row is None:
+        return None
+    return KeyOwner(
+        row.key_id,
+        row.name,
+        tuple(row.scopes),
+        row.org_id,
+        row.slug,
+        row.is_suspended,
+        row.creator_id,
+        Role(row.creator_role),
+    )
+
+
+class ApiKeyRepository(TenantRepository[ApiKey]):
+    """The keys of one org."""
+
+    model = ApiKey
+    noun = "API key"
+
+    def page_live(self, after_id: int | None, limit: int) -> Sequence[ApiKey]:
+        """Returns keys that are not revoked."""
+        statement = self.base().where(ApiKey.revoked_at.is_(None)).order_by(ApiKey.id).limit(limit)
+        if after_id is not None:
+            statement = statement.where(ApiKey.id > after_id)
+        return self.session.scalars(statement).all()
+
+    def touch(self, key_id: int, now: datetime, not_after: datetime) -> None:
+        """Notes the use of a key, unless one was noted after `not_after`."""
+        self.session.execute(
+            update(ApiKey)
+            .where(
+                ApiKey.org_id == self.org_id,
+                ApiKey.id == key_id,
+                (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < not_after),
+            )
+            .values(last_used_at=now)
+        )

@@ -1,0 +1,201 @@
+"""Who calls, and whether they may: the one place where roles and key scopes are combined.
+
+Every route of an org declares `Require(Permission.…)`; a route of the platform declares
+`RequireOperator`, an internal one `RequireService`. The architecture tests enumerate them.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from control_plane.access.api_keys.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
+from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role
+from control_plane.access.sessions.service import user_of_token
+from control_plane.access.sessions.tokens import Audience, ServiceClaims, ServiceRole, TokenSigner
+from control_plane.access.users.models import User
+from control_plane.access.users.repository import UserRepository
+from control_plane.audit.service import Actor, AuditLog
+from control_plane.core.clock import utc_now
+from control_plane.core.database import enter_org
+from control_plane.core.dependencies import SessionDep, SettingsDep
+from control_plane.core.errors import Forbidden, NotFound, Unauthorized
+from control_plane.core.tokens import hash_token
+from control_plane.settings import Settings
+
+API_KEY_PREFIX = "etf_"
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody inside an org, with what they may do there now."""
+
+    org_id: int
+    org: str
+    actor: Actor
+    role: Role
+    permissions: frozenset[Permission]
+
+    def audit(self, session: Session) -> AuditLog:
+        """Returns the org's audit log, writing in this caller's name."""
+        return AuditLog(session, self.org_id, self.actor)
+
+
+def get_signer(request: Request) -> TokenSigner:
+    """Returns the application's token signer."""
+    return cast("TokenSigner", request.app.state.signer)
+
+
+SignerDep = Annotated[TokenSigner, Depends(get_signer)]
+
+
+def bearer_token(request: Request) -> str | None:
+    """Returns the token of the `Authorization: Bearer` header, None without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def current_user(request: Request, session: SessionDep, signer: SignerDep) -> User:
+    """Returns the signed-in user.
+
+    Raises:
+        Unauthorized: No access token, or none that is valid.
+    """
+    token = bearer_token(request)
+    if token is None:
+        raise Unauthorized("Send an access token: Authorization: Bearer …")
+    return user_of_token(session, signer, token, Audience.API)
+
+
+UserDep = Annotated[User, Depends(current_user)]
+
+
+class Require:
+    """The dependency of a route in an org: resolves the caller and checks one permission.
+
+    An org that the caller does not belong to is a 404, like one that does not exist.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def __call__(
+        self,
+        request: Request,
+        org: str,
+        session: SessionDep,
+        signer: SignerDep,
+        settings: SettingsDep,
+    ) -> Caller:
+        """Returns the caller, with the session inside the org."""
+        caller = resolve_caller(request, org, session, signer, settings)
+        if self.permission not in caller.permissions:
+            raise Forbidden(
+                f"This needs the permission '{self.permission}'; "
+                f"{caller.actor.name} has the role '{caller.role}' and not that."
+            )
+        return caller
+
+
+def resolve_caller(
+    request: Request, org: str, session: Session, signer: TokenSigner, settings: Settings
+) -> Caller:
+    """Finds out who calls and enters the org.
+
+    Raises:
+        Unauthorized: No valid token or key.
+        NotFound: The caller has no such org.
+        Forbidden: The org is suspended.
+    """
+    key = request.headers.get(settings.api_key_header)
+    if key is not None:
+        caller, is_suspended = _caller_of_key(request, org, session, key)
+    else:
+        user = current_user(request, session, signer)
+        caller, is_suspended = _caller_of_user(request, org, session, user)
+    if is_suspended:
+        raise Forbidden(f"The organization '{org}' is suspended.")
+    enter_org(session, caller.org_id)
+    return caller
+
+
+def _caller_of_user(
+    request: Request, org: str, session: Session, user: User
+) -> tuple[Caller, bool]:
+    for member in UserRepository(session).orgs_of(user.id):
+        if member.slug == org:
+            actor = _actor(request, "user", user.id, user.email)
+            permissions = ROLE_PERMISSIONS[member.role]
+            caller = Caller(member.org_id, member.slug, actor, member.role, permissions)
+            return caller, member.is_suspended
+    raise NotFound(f"There is no organization '{org}'.")
+
+
+def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tuple[Caller, bool]:
+    owner = find_key(session, key)
+    if owner.org_slug != org:
+        raise NotFound(f"There is no organization '{org}'.")
+    actor = _actor(request, "api_key", owner.key_id, owner.name)
+    permissions = ROLE_PERMISSIONS[owner.creator_role].intersection(
+        permission for permission in Permission if permission in owner.scopes
+    )
+    caller = Caller(owner.org_id, owner.org_slug, actor, owner.creator_role, permissions)
+    enter_org(session, owner.org_id)
+    now = utc_now()
+    ApiKeyRepository(session, owner.org_id).touch(owner.key_id, now, now - LAST_USED_RESOLUTION)
+    return caller, owner.is_suspended
+
+
+def find_key(session: Session, key: str) -> KeyOwner:
+    """Returns whose API key this is.
+
+    Raises:
+        Unauthorized: Unknown, expired or revoked, or its creator has left.
+    """
+    owner = find_key_by_hash(session, hash_token(key)) if key.startswith(API_KEY_PREFIX) else None
+    if owner is None:
+        raise Unauthorized("The API key is not valid, has expired or was revoked.")
+    return owner
+
+
+def _actor(request: Request, kind: str, actor_id: int, name: str) -> Actor:
+    return Actor(
+        kind=kind,
+        id=actor_id,
+        name=name,
+        ip_address=request.client.host if request.client else None,
+        request_id=getattr(request.state, "trace_id", None),
+    )
+
+
+class RequireOperator:
+    """The dependency of a platform route: a signed-in platform operator."""
+
+    def __call__(self, user: UserDep) -> User:
+        """Returns the operator."""
+        if not user.is_platform_operator:
+            raise Forbidden("Only a platform operator may do this.")
+        return user
+
+
+class RequireService:
+    """The dependency of an internal route: a service token of one of `roles`."""
+
+    def __init__(self, *roles: ServiceRole) -> None:
+        self.roles = roles
+
+    def __call__(self, request: Request, signer: SignerDep) -> ServiceClaims:
+        """Returns what the token says."""
+        token = bearer_token(request)
+        if token is None:
+            raise Unauthorized("Send a service token.")
+        claims = signer.read_service(token)
+        if claims.role not in self.roles:
+            raise Forbidden(f"A service token of the role '{claims.role}' may not do this.")
+        return claims
+
+
+OperatorDep = Annotated[User, Depends(RequireOperator())]

@@ -1,0 +1,90 @@
+"""What the API takes and gives for sign-up, sign-in and sessions."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
+
+Email = Annotated[EmailStr, AfterValidator(str.lower)]
+
+
+class SignUp(BaseModel):
+    """A new account and its organization."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    password: SecretStr = Field(description="10 characters at least, 72 bytes at most.")
+    org_name: str = Field(min_length=1, max_length=200, description="The organization's name.")
+
+
+class LogIn(BaseModel):
+    """Credentials."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    password: SecretStr
+
+
+class Refresh(BaseModel):
+    """A refresh token to exchange."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: SecretStr
+
+
+class UserView(BaseModel):
+    """A user, as they see themselves."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    email: str
+    is_platform_operator: bool
+
+
+class OrgView(BaseModel):
+    """An organization."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    slug: str
+    name: str
+
+
+class MemberOrgView(OrgView):
+    """An organization and the user's role in it."""
+
+    role: str
+
+
+class Tokens(BaseModel):
+    """A pair of tokens."""
+
+    access_token: str
+    refresh_token: str
+    token_type: str = "bearer"  # noqa: S105 - the OAuth2 token type
+    expires_in_seconds: int
+
+
+class SignedUp(Tokens):
+    """The new account, signed in."""
+
+    user: UserView
+    org: OrgView
+
+
+class LoggedIn(Tokens):
+    """A user, signed in."""
+
+    user: UserView
+    orgs: list[MemberOrgView]
+
+
+class Me(BaseModel):
+    """The signed-in user and their organizations."""
+
+    user: UserView
+    orgs: list[MemberOrgView]

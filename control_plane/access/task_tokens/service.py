@@ -1,0 +1,132 @@
+"""Mints, redeems and revokes task tokens."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from control_plane.access.task_tokens.models import TaskToken
+from control_plane.access.task_tokens.repository import TaskTokenRepository
+from control_plane.audit.service import Actor, AuditLog
+from control_plane.core.clock import utc_now
+from control_plane.core.database import enter_org, transaction
+from control_plane.core.errors import Unauthorized
+from control_plane.core.tokens import hash_token, new_token
+
+LIFETIME = timedelta(minutes=10)
+# The org is part of the token, so that it can be looked up under row-level security.
+TOKEN_PATTERN = re.compile(r"^dtk_([1-9][0-9]{0,18})_[A-Za-z0-9_-]{43}$")
+
+
+@dataclass(frozen=True)
+class MintedToken:
+    """A new token; its text is not stored."""
+
+    token: str
+    expires_at: datetime
+
+
+def mint_token(
+    session: Session,
+    org_id: int,
+    actor: Actor,
+    *,
+    purpose: str,
+    connection_ids: Sequence[int],
+    run_id: str | None = None,
+) -> MintedToken:
+    """Makes a token for one run or one interactive task.
+
+    Args:
+        session: Inside the org.
+        org_id: The org.
+        actor: In whose name the work is done.
+        purpose: `run` or the kind of the task.
+        connection_ids: The connections whose credentials it gives.
+        run_id: The run, when it is one.
+    """
+    token = new_token(f"dtk_{org_id}_")
+    expires_at = utc_now() + LIFETIME
+    TaskTokenRepository(session, org_id).add(
+        TaskToken(
+            org_id=org_id,
+            token_hash=hash_token(token),
+            purpose=purpose,
+            run_id=run_id,
+            connection_ids=sorted(set(connection_ids)),
+            actor_name=actor.name,
+            expires_at=expires_at,
+        )
+    )
+    return MintedToken(token, expires_at)
+
+
+def mint_task_token(
+    factory: sessionmaker[Session],
+    org_id: int,
+    actor: Actor,
+    *,
+    purpose: str,
+    connection_ids: Sequence[int],
+) -> str:
+    """Makes and commits a token for a task that starts while the request still runs."""
+    with transaction(factory, org_id) as session:
+        return mint_token(
+            session, org_id, actor, purpose=purpose, connection_ids=connection_ids
+        ).token
+
+
+def redeem_token(session: Session, token: str) -> TaskToken:
+    """Uses a token up and leaves the session inside its org.
+
+    Raises:
+        Unauthorized: Unknown, used, expired or revoked.
+    """
+    org_id = _enter(session, token)
+    row = TaskTokenRepository(session, org_id).redeem(hash_token(token), utc_now())
+    if row is None:
+        raise _refused()
+    actor = Actor("system", None, row.actor_name)
+    AuditLog(session, org_id, actor).record(
+        "secret_access",
+        "task_token",
+        row.id,
+        new={
+            "purpose": row.purpose,
+            "run_id": row.run_id,
+            "connection_ids": row.connection_ids,
+        },
+    )
+    return row
+
+
+def org_of_token(session: Session, token: str) -> int:
+    """Returns the org of a live token, redeemed or not, and leaves the session inside it.
+
+    Raises:
+        Unauthorized: Unknown, expired or revoked.
+    """
+    org_id = _enter(session, token)
+    if TaskTokenRepository(session, org_id).find_live(hash_token(token), utc_now()) is None:
+        raise _refused()
+    return org_id
+
+
+def revoke_run_tokens(session: Session, org_id: int, run_id: str) -> None:
+    """Makes the tokens of a run useless; the session is inside the org."""
+    TaskTokenRepository(session, org_id).revoke_of_run(run_id, utc_now())
+
+
+def _enter(session: Session, token: str) -> int:
+    match = TOKEN_PATTERN.fullmatch(token)
+    if match is None:
+        raise _refused()
+    org_id = int(match.group(1))
+    enter_org(session, org_id)
+    return org_id
+
+
+def _refused() -> Unauthorized:
+    return Unauthorized("The task token is not valid, was used already or has expired.")

@@ -1,0 +1,37 @@
+"""Passwords: bcrypt with 12 rounds.
+
+bcrypt reads 72 bytes and ignores the rest, so longer passwords are refused where they are set
+instead of being cut silently.
+"""
+
+import bcrypt
+
+ROUNDS = 12
+MINIMUM_CHARACTERS = 10
+MAXIMUM_BYTES = 72
+
+# Compared when an account does not exist, so that the answer takes as long as for one that does.
+_NOBODYS_HASH = "$2b$12$CpoPG9IjHWuJSjGYoO8KF.6L1gzN4K64Q6Fp1g/rES4BZjTxhq5GW"
+
+
+def password_problem(password: str) -> str | None:
+    """Returns what is wrong with a new password, None when it can be used."""
+    if len(password) < MINIMUM_CHARACTERS:
+        return f"must have at least {MINIMUM_CHARACTERS} characters"
+    if len(password.encode()) > MAXIMUM_BYTES:
+        return f"must have at most {MAXIMUM_BYTES} bytes in UTF-8"
+    if "\x00" in password:
+        return "must not contain a NUL character"
+    return None
+
+
+def hash_password(password: str) -> str:
+    """Returns the bcrypt hash of a password that `password_problem` has accepted."""
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
+
+
+def verify_password(password: str, password_hash: str | None) -> bool:
+    """Tells whether the password fits; takes as long for a missing hash as for a wrong password."""
+    encoded = password.encode()
+    matches = bcrypt.checkpw(encoded[:MAXIMUM_BYTES], (password_hash or _NOBODYS_HASH).encode())
+    return matches and password_hash is not None and len(encoded) <= MAXIMUM_BYTES

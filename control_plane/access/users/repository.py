@@ -1,0 +1,66 @@
+"""Reads and writes users, and finds the orgs that one belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from control_plane.access.permissions import Role
+from control_plane.access.users.models import Membership, User
+
+
+@dataclass(frozen=True)
+class UserOrg:
+    """An org as one of its members sees it."""
+
+    org_id: int
+    slug: str
+    name: str
+    role: Role
+    is_suspended: bool
+
+
+class UserRepository:
+    """Users; a global table."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def find(self, user_id: int) -> User | None:
+        """Returns the live user with this id."""
+        return self.session.scalar(
+            select(User).where(User.id == user_id, User.deleted_at.is_(None))
+        )
+
+    def find_by_email(self, email: str) -> User | None:
+        """Returns the live user with this e-mail address, in lower case."""
+        return self.session.scalar(
+            select(User).where(User.email == email, User.deleted_at.is_(None))
+        )
+
+    def add(self, user: User) -> User:
+        """Inserts a user and fills the id."""
+        self.session.add(user)
+        self.session.flush()
+        return user
+
+    def orgs_of(self, user_id: int) -> Sequence[UserOrg]:
+        """Returns the user's orgs, also while the session is in none.
+
+        One of the three SECURITY DEFINER functions (architecture, decision 19).
+        """
+        rows = self.session.execute(
+            text("SELECT * FROM memberships_of(:user_id) ORDER BY org_id"), {"user_id": user_id}
+        )
+        return [
+            UserOrg(row.org_id, row.slug, row.name, Role(row.role), row.is_suspended)
+            for row in rows
+        ]
+
+    def add_membership(self, org_id: int, user_id: int, role: Role) -> Membership:
+        """Makes the user a member; the session must be inside the org."""
+        membership = Membership(org_id=org_id, user_id=user_id, role=role)
+        self.session.add(membership)
+        self.session.flush()
+        return membership

@@ -1,0 +1,71 @@
+"""Checks a connection's settings against its connector's declaration and splits off the secrets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from control_plane.core.errors import FieldError, Invalid
+from control_plane.core.problems import validation_field_errors
+from datanika_manifest.connectors.base import ConnectorDeclaration, Direction
+from datanika_manifest.connectors.registry import CONNECTORS
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """A valid configuration: what may be shown, and what is encrypted."""
+
+    public: dict[str, Any]
+    secrets: dict[str, str]
+
+
+def get_declaration(connector: str) -> ConnectorDeclaration:
+    """Returns the declaration of a connector.
+
+    Raises:
+        Invalid: No such connector, or one whose connections only the platform makes.
+    """
+    declaration = CONNECTORS.get(connector)
+    if declaration is None or declaration.is_managed:
+        known = ", ".join(sorted(k for k, d in CONNECTORS.items() if not d.is_managed))
+        raise Invalid.field("/connector", f"Unknown connector '{connector}'; known: {known}")
+    return declaration
+
+
+def check_direction(declaration: ConnectorDeclaration, direction: Direction) -> None:
+    """Checks that the connector can be used in this direction.
+
+    Raises:
+        Invalid: It cannot.
+    """
+    if direction not in declaration.directions:
+        allowed = ", ".join(sorted(declaration.directions))
+        raise Invalid.field(
+            "/direction", f"{declaration.title} cannot be a '{direction}'; allowed: {allowed}"
+        )
+
+
+def split_config(declaration: ConnectorDeclaration, config: dict[str, Any]) -> SplitConfig:
+    """Validates settings and splits off the secrets.
+
+    Raises:
+        Invalid: Names each field that is missing, unknown or wrong; no submitted value.
+    """
+    try:
+        valid = declaration.config.model_validate(config)
+    except ValidationError as error:
+        errors = tuple(
+            FieldError(f"/config{e.pointer}", e.detail)
+            for e in validation_field_errors(error.errors(include_input=False, include_url=False))
+        )
+        names = ", ".join(e.pointer.removeprefix("/config/") for e in errors)
+        raise Invalid(f"Check the settings of the connection: {names}", errors=errors) from None
+    public: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
+    for name in declaration.config.model_fields:
+        value = getattr(valid, name)
+        if isinstance(value, SecretStr):
+            secrets[name] = value.get_secret_value()
+        else:
+            public[name] = value
+    return SplitConfig(public, secrets)

@@ -1,0 +1,167 @@
+"""`/api/v1/orgs/{org}/connections`, and where task tokens are redeemed."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+
+from control_plane.access.caller import Caller, Require, bearer_token
+from control_plane.access.permissions import Permission
+from control_plane.access.task_tokens.service import mint_task_token, redeem_token
+from control_plane.audit.service import SYSTEM, AuditLog
+from control_plane.connections.schemas import (
+    ConnectionCreate,
+    ConnectionTestResult,
+    ConnectionUpdate,
+    ConnectionView,
+    Redeemed,
+)
+from control_plane.connections.service import ConnectionService
+from control_plane.core.dependencies import (
+    SessionDep,
+    SessionFactoryDep,
+    SettingsDep,
+    TaskRunnerDep,
+    VaultDep,
+)
+from control_plane.core.errors import Unauthorized
+from control_plane.core.pagination import (
+    DEFAULT_LIMIT,
+    CursorText,
+    Limit,
+    Page,
+    cursor_id,
+    cut,
+    encode_cursor,
+)
+from control_plane.core.tasks import TaskFailed
+from control_plane.tenancy.service import get_organization
+
+router = APIRouter(prefix="/orgs/{org}/connections", tags=["connections"])
+internal = APIRouter(prefix="/task-tokens")
+
+Reader = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_READ))]
+Writer = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_WRITE))]
+Runner = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_RUN))]
+TEST_DEADLINE_SECONDS = 20
+
+
+def _service(caller: Caller, session: SessionDep, vault: VaultDep) -> ConnectionService:
+    return ConnectionService.of(session, caller, vault)
+
+
+@router.post("", status_code=201)
+def create_connection(
+    body: ConnectionCreate, caller: Writer, session: SessionDep, vault: VaultDep
+) -> ConnectionView:
+    """Creates a connection; its secrets are encrypted and never shown again."""
+    service = _service(caller, session, vault)
+    return service.view(service.create_connection(body))
+
+
+@router.get("")
+def list_connections(
+    caller: Reader,
+    session: SessionDep,
+    vault: VaultDep,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> Page[ConnectionView]:
+    """Lists the connections."""
+    service = _service(caller, session, vault)
+    rows, has_more = cut(service.page_connections(cursor_id(cursor), limit + 1), limit)
+    return Page(
+        data=[service.view(row) for row in rows],
+        next_cursor=encode_cursor(rows[-1].id) if has_more else None,
+    )
+
+
+@router.get("/{connection_id}")
+def get_connection(
+    connection_id: int, caller: Reader, session: SessionDep, vault: VaultDep
+) -> ConnectionView:
+    """Returns a connection."""
+    service = _service(caller, session, vault)
+    return service.view(service.get_connection(connection_id))
+
+
+@router.patch("/{connection_id}")
+def update_connection(
+    connection_id: int,
+    body: ConnectionUpdate,
+    caller: Writer,
+    session: SessionDep,
+    vault: VaultDep,
+) -> ConnectionView:
+    """Changes a connection; what is left out stays."""
+    service = _service(caller, session, vault)
+    return service.view(service.update_connection(connection_id, body))
+
+
+@router.delete("/{connection_id}", status_code=204)
+def delete_connection(
+    connection_id: int, caller: Writer, session: SessionDep, vault: VaultDep
+) -> None:
+    """Deletes a connection."""
+    _service(caller, session, vault).delete_connection(connection_id)
+
+
+@router.post("/{connection_id}/test")
+def test_connection(
+    connection_id: int,
+    caller: Runner,
+    session: SessionDep,
+    factory: SessionFactoryDep,
+    vault: VaultDep,
+    tasks: TaskRunnerDep,
+) -> ConnectionTestResult:
+    """Connects now and tells what happened, with a reason that can be acted on."""
+    row = _service(caller, session, vault).get_connection(connection_id)
+    token = mint_task_token(
+        factory,
+        caller.org_id,
+        caller.actor,
+        purpose="connection_test",
+        connection_ids=[row.id],
+    )
+    started_at = time.monotonic()
+    try:
+        value = tasks.run(
+            "connection_test",
+            {"connection": row.slug, "direction": row.direction},
+            token=token,
+            deadline_seconds=TEST_DEADLINE_SECONDS,
+        )
+    except TaskFailed as error:
+        duration_ms = round((time.monotonic() - started_at) * 1000)
+        return ConnectionTestResult(
+            ok=False, code=error.code, message=error.message, duration_ms=duration_ms
+        )
+    return ConnectionTestResult(
+        ok=True,
+        code="ok",
+        message="The connection works.",
+        duration_ms=value["duration_ms"],
+        server_version=value.get("server_version"),
+    )
+
+
+@internal.post("/redeem")
+def redeem(
+    request: Request, session: SessionDep, vault: VaultDep, settings: SettingsDep
+) -> Redeemed:
+    """Exchanges a task token, once, for the credentials that it names."""
+    token = bearer_token(request)
+    if token is None:
+        raise Unauthorized("Send a task token: Authorization: Bearer …")
+    row = redeem_token(session, token)
+    org = get_organization(session, row.org_id)
+    audit = AuditLog(session, row.org_id, SYSTEM)
+    service = ConnectionService(session, row.org_id, vault, audit)
+    return Redeemed(
+        org=org.slug,
+        org_id=org.id,
+        run_id=row.run_id,
+        connections=service.redeem_connections(row.connection_ids),
+        allowed_networks=list(settings.allowed_networks),
+    )

@@ -1,0 +1,34 @@
+"""A connection's row: settings in clear, secrets as one ciphertext."""
+
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin
+from control_plane.tenancy.models import OrgOwned, unique_in_org
+
+
+class Connection(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
+    """A database, as one org reaches it. Its slug is immutable: asset keys carry it."""
+
+    __tablename__ = "connections"
+    __table_args__ = (
+        unique_in_org("id"),
+        unique_in_org("slug"),
+        Index(
+            "uq_connections_live_name",
+            "org_id",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        CheckConstraint("direction IN ('source', 'destination', 'both')", name="direction_known"),
+    )
+
+    slug: Mapped[str] = mapped_column(String(63))
+    name: Mapped[str] = mapped_column(String(200))
+    connector: Mapped[str] = mapped_column(String(40))
+    direction: Mapped[str] = mapped_column(String(20))
+    config: Mapped[dict[str, Any]]
+    secrets: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,34 @@
+"""Reads and writes connections."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from control_plane.connections.models import Connection
+from control_plane.tenancy.repository import TenantRepository
+
+
+class ConnectionRepository(TenantRepository[Connection]):
+    """The connections of one org."""
+
+    model = Connection
+    noun = "connection"
+
+    def find_by_name(self, name: str) -> Connection | None:
+        """Returns the live connection with this name."""
+        return self.session.scalar(self.base().where(Connection.name == name))
+
+    def find_managed_warehouse(self) -> Connection | None:
+        """Returns the org's managed warehouse, once it is provisioned."""
+        return self.session.scalar(self.base().where(Connection.connector == "managed_warehouse"))
+
+    def list_by_ids(self, ids: Sequence[int]) -> Sequence[Connection]:
+        """Returns the live connections with these ids."""
+        return self.session.scalars(self.base().where(Connection.id.in_(ids))).all()
+
+    def taken_slugs(self, base: str) -> set[str]:
+        """Returns the slugs, also of deleted connections, that start with `base`."""
+        statement = select(Connection.slug).where(
+            Connection.org_id == self.org_id, Connection.slug.startswith(base, autoescape=True)
+        )
+        return set(self.session.scalars(statement))

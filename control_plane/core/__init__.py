@@ -1,0 +1,1 @@
+"""What every feature stands on: database, errors, encryption, time, pages. Knows no feature."""

@@ -1,0 +1,130 @@
+"""Engine, sessions and the declarative base.
+
+One request is one transaction. The org of a session is told to PostgreSQL at the start of each
+transaction (`SET LOCAL`, through `set_config`), where row-level security reads it; a session
+without an org sees no org's rows.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Engine,
+    Identity,
+    MetaData,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    SessionTransaction,
+    mapped_column,
+    sessionmaker,
+)
+
+from control_plane.core.clock import utc_now
+
+ORG_SETTING = "app.org_id"
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+LOCK_TIMEOUT_MILLISECONDS = 10_000
+
+
+class Base(DeclarativeBase):
+    """Base of every table of the control plane."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own form
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        int: BigInteger,
+    }
+
+
+class IdMixin:
+    """An integer identity primary key."""
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True, sort_order=-10)
+
+
+class TimestampMixin:
+    """When a row came to be and when it last changed."""
+
+    created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=91)
+
+
+class SoftDeleteMixin:
+    """Deleted rows stay until retention removes them; every read leaves them out."""
+
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=92)
+
+
+def make_engine(url: str, *, pool_size: int = 10) -> Engine:
+    """Makes the engine of a process.
+
+    Args:
+        url: SQLAlchemy URL of the row-level-secured role.
+        pool_size: Connections that stay open; twice as many may be open for a moment.
+    """
+    options = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS}"
+        f" -c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC"
+    )
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"options": options, "application_name": "datanika-control-plane"},
+    )
+
+
+def make_session_factory(bind: Engine | Connection, **options: Any) -> sessionmaker[Session]:
+    """Makes the factory of sessions; their transactions carry the session's org."""
+    factory = sessionmaker(bind, expire_on_commit=False, autoflush=True, **options)
+    event.listen(factory, "after_begin", _tell_org)
+    return factory
+
+
+def enter_org(session: Session, org_id: int | None) -> None:
+    """Makes `session` see the rows of exactly this org from now on (None: of no org)."""
+    session.info["org_id"] = org_id
+    if session.in_transaction():
+        _tell_org(session, None, session.connection())
+
+
+@contextmanager
+def transaction(factory: sessionmaker[Session], org_id: int | None = None) -> Generator[Session]:
+    """Opens a session for one transaction that commits at the end of the block."""
+    with factory() as session:
+        enter_org(session, org_id)
+        with session.begin():
+            yield session
+
+
+def _tell_org(
+    session: Session, _transaction: SessionTransaction | None, connection: Connection
+) -> None:
+    org_id = session.info.get("org_id")
+    connection.execute(
+        text("SELECT set_config(:name, :value, true)"),
+        {"name": ORG_SETTING, "value": "" if org_id is None else str(org_id)},
+    )

@@ -1,0 +1,45 @@
+"""What endpoints ask FastAPI for: settings, the vault, and the request's one transaction."""
+
+from collections.abc import Generator
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session, sessionmaker
+
+from control_plane.core.tasks import TaskRunner
+from control_plane.core.vault import Vault
+from control_plane.settings import Settings
+
+
+def get_session_factory(request: Request) -> sessionmaker[Session]:
+    """Returns the application's session factory."""
+    return cast("sessionmaker[Session]", request.app.state.session_factory)
+
+
+def get_session(request: Request) -> Generator[Session]:
+    """Gives the request its transaction, committed before the response is sent.
+
+    With FastAPI's default scope the commit would come after the response, and a failed commit
+    would look like success.
+    """
+    with get_session_factory(request)() as session, session.begin():
+        yield session
+
+
+def _get_vault(request: Request) -> Vault:
+    return cast("Vault", request.app.state.vault)
+
+
+def _get_settings(request: Request) -> Settings:
+    return cast("Settings", request.app.state.settings)
+
+
+def _get_task_runner(request: Request) -> TaskRunner:
+    return cast("TaskRunner", request.app.state.task_runner)
+
+
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+SessionFactoryDep = Annotated["sessionmaker[Session]", Depends(get_session_factory)]
+VaultDep = Annotated[Vault, Depends(_get_vault)]
+SettingsDep = Annotated[Settings, Depends(_get_settings)]
+TaskRunnerDep = Annotated[TaskRunner, Depends(_get_task_runner)]

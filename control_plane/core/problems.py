@@ -1,0 +1,123 @@
+"""Renders errors as `application/problem+json` (RFC 9457), in one place.
+
+Pydantic's own 422 echoes the submitted input, also of secret fields: only location, type and
+message are taken from it here.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from control_plane.core.errors import DatanikaError, FieldError, Throttled
+
+MEDIA_TYPE = "application/problem+json"
+logger = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers on `app`."""
+    app.add_exception_handler(DatanikaError, _on_datanika_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def validation_field_errors(errors: Sequence[Any], *, skip: int = 0) -> tuple[FieldError, ...]:
+    """Turns Pydantic's error list into field errors without any submitted value.
+
+    Args:
+        errors: What `ValidationError.errors()` returned.
+        skip: How many leading parts of each location are not part of the body.
+    """
+    return tuple(
+        FieldError("/" + "/".join(str(part) for part in error["loc"][skip:]), str(error["msg"]))
+        for error in errors
+    )
+
+
+def _render(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    errors: tuple[FieldError, ...] = (),
+) -> JSONResponse:
+    body: dict[str, Any] = {
+        "type": f"urn:datanika:error:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "code": code,
+        "trace_id": getattr(request.state, "trace_id", uuid.uuid4().hex),
+    }
+    if errors:
+        body["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in errors]
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE)
+
+
+def _on_datanika_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, DatanikaError):
+        raise error
+    response = _render(
+        request,
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.detail,
+        errors=error.errors,
+    )
+    if isinstance(error, Throttled):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    errors = validation_field_errors(error.errors(), skip=1)
+    names = ", ".join(e.pointer.strip("/").replace("/", ".") or "body" for e in errors)
+    return _render(
+        request,
+        status=422,
+        code="invalid",
+        title="Invalid input",
+        detail=f"Check these fields: {names}",
+        errors=errors,
+    )
+
+
+def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    response = _render(
+        request, status=error.status_code, code=code, title=phrase, detail=str(error.detail)
+    )
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    trace_id = getattr(request.state, "trace_id", uuid.uuid4().hex)
+    # The traceback goes to the log without local variables, which could hold a secret.
+    logger.error("unexpected error, trace %s", trace_id, exc_info=error)
+    return _render(
+        request,
+        status=500,
+        code="internal",
+        title="Internal error",
+        detail="Something went wrong on our side; the log has it under this trace id.",
+    )

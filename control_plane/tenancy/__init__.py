@@ -1,0 +1,1 @@
+"""Organizations, and the scoping that keeps every row inside its own."""

@@ -1,0 +1,77 @@
+"""Makes organizations and answers which there are."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from control_plane.core.database import enter_org
+from control_plane.core.errors import Conflict, NotFound
+from control_plane.core.vault import Vault
+from control_plane.tenancy.models import Organization
+from control_plane.tenancy.repository import OrganizationRepository
+from datanika_manifest.names import slugify
+
+MAXIMUM_SLUG_ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class ActiveOrg:
+    """An org that is not suspended, as background work sees it."""
+
+    id: int
+    slug: str
+
+
+def create_organization(session: Session, vault: Vault, name: str) -> Organization:
+    """Creates an org with its own data key and leaves the session inside it.
+
+    Its slug comes from the name; a taken one gets a number.
+
+    Raises:
+        Conflict: A hundred orgs have this name already.
+    """
+    repository = OrganizationRepository(session)
+    base = slugify(name, fallback="org")[:55].rstrip("_")
+    for attempt in range(1, MAXIMUM_SLUG_ATTEMPTS + 1):
+        slug = base if attempt == 1 else f"{base}_{attempt}"
+        org_id = repository.next_id()
+        enter_org(session, org_id)
+        row = Organization(id=org_id, slug=slug, name=name, wrapped_data_key=vault.new_data_key())
+        try:
+            with session.begin_nested():
+                return repository.add(row)
+        except IntegrityError:
+            continue
+    raise Conflict(f"Too many organizations are called '{name}'.")
+
+
+def get_organization(session: Session, org_id: int) -> Organization:
+    """Returns the org that the session is in.
+
+    Raises:
+        NotFound: It is another one, or none.
+    """
+    return OrganizationRepository(session).get(org_id)
+
+
+def list_active_orgs(session: Session) -> list[ActiveOrg]:
+    """Returns every org that is not suspended, for background work that goes org by org.
+
+    One of the three SECURITY DEFINER functions (architecture, decision 19).
+    """
+    rows = session.execute(text("SELECT org_id, slug FROM active_orgs() ORDER BY org_id"))
+    return [ActiveOrg(row.org_id, row.slug) for row in rows]
+
+
+def get_active_org(session: Session, slug: str) -> ActiveOrg:
+    """Returns the active org with this slug.
+
+    Raises:
+        NotFound: None has it.
+    """
+    for org in list_active_orgs(session):
+        if org.slug == slug:
+            return org
+    raise NotFound(f"There is no organization '{slug}'.")
