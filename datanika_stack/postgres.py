@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import psutil
 from sqlalchemy import URL
@@ -50,7 +50,7 @@ class EmbeddedPostgres:
     superuser_password: str = field(repr=False)
     durable: bool = True
     log_file: Path | None = None
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False, repr=False)
+    _process: "subprocess.Popen[Any] | None" = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # PostgreSQL changes into its data directory: relative paths would lose their meaning.
@@ -216,11 +216,11 @@ class EmbeddedPostgres:
             self._process = None
 
 
-def _spawn(data_dir: Path, log_file: Path, user: OsUser | None) -> "subprocess.Popen[bytes]":
+def _spawn(data_dir: Path, log_file: Path, user: OsUser | None) -> "subprocess.Popen[Any]":
     log_file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - own arguments
+        process: subprocess.Popen[Any] = subprocess.Popen(  # noqa: S603 - own arguments
             [str(find_binaries() / "postgres"), "-D", str(data_dir)],
             stdin=subprocess.DEVNULL,
             stdout=descriptor,

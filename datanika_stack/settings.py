@@ -25,3 +25,90 @@ class ClientSettings(BaseSettings):
         validation_alias=AliasChoices("API_KEY_HEADER", "DATANIKA_API_KEY_HEADER"),
         description="The request header that carries an API key.",
     )
+
+
+class StackSettings(BaseSettings):
+    """What `up`, `migrate`, `provisioner` and `code-servers` take from the environment.
+
+    A stack on one machine needs none of it: it generates its secrets and runs its own PostgreSQL.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path(".datanika"), description="Where the stack keeps its state.")
+    public_url: str | None = Field(
+        default=None, description="Where people reach the REST API; default: this machine."
+    )
+    dagster_public_url: str | None = Field(
+        default=None, description="Where people open the Dagster UI; default: this machine."
+    )
+    allowed_networks: str = Field(
+        default="", description="Networks that connections may reach although refused by default."
+    )
+    dbt_projects_dir: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DBT_PROJECTS_DIR", "DATANIKA_DBT_PROJECTS_DIR"),
+        description="Where generated dbt projects live; default `$DATANIKA_HOME/dbt_projects`.",
+    )
+    api_key_header: str = Field(
+        default="X-API-Key",
+        validation_alias=AliasChoices("API_KEY_HEADER", "DATANIKA_API_KEY_HEADER"),
+        description="The request header that carries an API key.",
+    )
+    operator_email: str = Field(
+        default="operator@datanika.local", description="The first platform operator."
+    )
+    operator_password: SecretStr | None = Field(
+        default=None, description="Its password; generated where it is not given."
+    )
+    admin_database_url: SecretStr | None = Field(
+        default=None, description="A superuser of an external PostgreSQL; only `migrate` needs it."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="Control plane; setting it makes `up` use that PostgreSQL."
+    )
+    migration_database_url: SecretStr | None = Field(
+        default=None, description="The same database with the role that owns it."
+    )
+    provisioner_database_url: SecretStr | None = Field(
+        default=None, description="The PostgreSQL that holds the warehouses, as its provisioner."
+    )
+    dagster_storage_url: SecretStr | None = Field(
+        default=None, description="Dagster's own storage; `postgresql+psycopg2://…`."
+    )
+    warehouse_name_key: SecretStr | None = Field(
+        default=None, description="Makes the opaque names of warehouses; must never change."
+    )
+    secret_key: SecretStr | None = Field(default=None, description="Signs tokens; ≥ 32 bytes.")
+    encryption_keys: SecretStr | None = Field(
+        default=None, description="Comma-separated Fernet keys, the first encrypts."
+    )
+    control_plane_url: str | None = Field(
+        default=None, description="Where processes of the execution plane reach the control plane."
+    )
+    provisioner_socket: Path | None = Field(
+        default=None, description="Unix socket of the provisioner."
+    )
+    service_token: SecretStr | None = Field(
+        default=None, description="Token of the role supervisor, where DATANIKA_SECRET_KEY is not."
+    )
+    code_server_socket_dir: Path | None = Field(
+        default=None, description="Where code servers listen; shared by webserver and daemon."
+    )
+    dagster_home: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DAGSTER_HOME"),
+        description="The Dagster instance's directory; default `$DATANIKA_HOME/dagster`.",
+    )
+
+
+class InheritedEnvironment(BaseSettings):
+    """The few variables that every process of the stack takes over from whoever starts it."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    path: str = Field(default="/usr/local/bin:/usr/bin:/bin", validation_alias="PATH")
+    lang: str = Field(default="C.UTF-8", validation_alias="LANG")
+    home: str = Field(default="/", validation_alias="HOME")
+    tmpdir: str | None = Field(default=None, validation_alias="TMPDIR")
+    runtime_dir: Path | None = Field(default=None, validation_alias="XDG_RUNTIME_DIR")

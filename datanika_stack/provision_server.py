@@ -1,0 +1,128 @@
+"""Answers the control plane's requests for warehouses on a Unix socket in a private directory.
+
+One JSON object per line each way. Whoever can open the socket may ask: the directory is 0700. It must
+not decide who owns what: the control plane does.
+"""
+
+import json
+import logging
+import socketserver
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from datanika_stack.private_files import make_private_directory
+from datanika_stack.provision import Provisioner, as_message
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_REQUEST_BYTES: Final = 4096
+_IDLE_SECONDS: Final = 60.0
+
+
+class InvalidRequestError(Exception):
+    """The request is not one of the protocol's."""
+
+
+class ProvisionServer:
+    """Serves one `Provisioner` on a Unix socket, in threads, until closed.
+
+    Args:
+        provisioner: Does the work; one request at a time.
+        socket_path: Where to listen; its directory is made 0700.
+    """
+
+    def __init__(self, provisioner: Provisioner, socket_path: Path) -> None:
+        make_private_directory(socket_path.parent)
+        socket_path.unlink(missing_ok=True)
+        self._path = socket_path
+        self._server = _Server(str(socket_path), _Handler)
+        self._server.answer = _Answerer(provisioner)
+        socket_path.chmod(0o600)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
+        )
+
+    def start(self) -> None:
+        """Starts answering, in the background."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Returns whether requests are answered."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stops answering and removes the socket."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Answerer:
+    """Turns one request into one answer; never raises."""
+
+    def __init__(self, provisioner: Provisioner) -> None:
+        self._lock = threading.Lock()
+        self._operations: dict[str, Callable[[int], dict[str, Any]]] = {
+            "ensure_warehouse": lambda org: {
+                "warehouse": as_message(provisioner.ensure_warehouse(org))
+            },
+            "create_reader": lambda org: {"reader": as_message(provisioner.create_reader(org))},
+            "drop_warehouse": lambda org: provisioner.drop_warehouse(org) or {},
+        }
+
+    def __call__(self, line: bytes) -> dict[str, Any]:
+        try:
+            name, org_id = _parse(line)
+            if name not in self._operations:
+                known = ", ".join(sorted(self._operations))
+                raise InvalidRequestError(f"unknown operation {name!r}; known: {known}")
+            with self._lock:
+                return {"ok": True, **self._operations[name](org_id)}
+        except (InvalidRequestError, LookupError) as error:
+            return {"ok": False, "error": str(error)}
+        except psycopg.Error as error:
+            # The server's own words name roles at most: no statement of ours holds a password.
+            _LOG.warning("provisioning failed: %s", error)
+            return {"ok": False, "error": str(error).strip()}
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    answer: _Answerer
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    timeout = _IDLE_SECONDS
+
+    def handle(self) -> None:
+        while True:
+            try:
+                line = self.rfile.readline(_LONGEST_REQUEST_BYTES)
+            except (TimeoutError, ConnectionError):
+                return
+            if not line:
+                return
+            answer = self.server.answer(line)  # pyright: ignore[reportAttributeAccessIssue]
+            try:
+                self.wfile.write(json.dumps(answer).encode() + b"\n")
+            except (BrokenPipeError, ConnectionError):
+                return
+
+
+def _parse(line: bytes) -> tuple[str, int]:
+    try:
+        request = json.loads(line)
+    except ValueError as error:
+        raise InvalidRequestError("a request is one line of JSON") from error
+    if not isinstance(request, dict) or set(request) != {"op", "org_id"}:
+        raise InvalidRequestError("a request has the fields op and org_id")
+    name, org_id = request["op"], request["org_id"]
+    is_number = isinstance(org_id, int) and not isinstance(org_id, bool)
+    if not isinstance(name, str) or not is_number or org_id < 1:
+        raise InvalidRequestError("op is a text and org_id a positive number")
+    return name, org_id
