@@ -44,7 +44,7 @@ def log_out(session: Session) -> Any:
     """End the login at the control plane and forget its tokens here."""
     if session.login:
         try:
-            session.client.post("/auth/logout", {"refresh_token": session.login.refresh_token})
+            session.client.post("/auth/logout")
         except ApiError as error:
             if error.status not in (401, 403):
                 raise

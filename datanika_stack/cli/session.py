@@ -102,16 +102,14 @@ class Session:
         Raises:
             UsageError: There is none, or several have the name.
         """
-        if reference.isascii() and reference.isdigit():
-            return self.client.get(self.path(collection, reference))
         rows = list(self.client.pages(self.path(collection)))
-        found = [row for row in rows if reference in (row.get("slug"), row.get("name"))]
+        found = [row for row in rows if reference in _references(row)]
         if len(found) == 1:
             return found[0]
         if found:
             ids = ", ".join(str(row["id"]) for row in found)
             raise UsageError(f"Several of {collection} are called '{reference}'; use an id: {ids}.")
-        known = ", ".join(str(row.get("slug") or row.get("name")) for row in rows) or "none"
+        known = ", ".join(_references(row)[-1] for row in rows) or "none"
         raise UsageError(f"No '{reference}' in {collection}; there are: {known}.")
 
     def find_id(self, collection: str, reference: str | None) -> int | None:
@@ -138,3 +136,8 @@ def _url_of_home(home: Path) -> str | None:
         return json.loads((home / "supervisor.json").read_text()).get("api_url")
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
+
+
+def _references(row: dict[str, Any]) -> list[str]:
+    """Returns what a resource can be called by: its id, and its name and slug where it has them."""
+    return [str(row[name]) for name in ("id", "name", "slug") if row.get(name) is not None]

@@ -1,0 +1,66 @@
+"""What an org's code location costs: memory of its server, CPU to build its definitions."""
+
+import json
+import subprocess
+import sys
+
+import psutil
+
+from benchmarks.harness import Measure, interleave, median_of
+from benchmarks.workspace import Workspace
+
+TABLES = 1000
+PSS_TARGET_MB = 130.0
+BUILD_TARGET_CPU_SECONDS = 1.0
+BYTES_PER_MB = 1_000_000
+
+
+def measure(workspace: Workspace) -> list[Measure]:
+    """Measures both, the builds against plain Dagster assets in interleaved rounds."""
+    rounds = interleave(
+        3 if workspace.quick else 7,
+        {
+            "from the manifest": lambda: _build_cpu_seconds("manifest"),
+            "one @asset per table": lambda: _build_cpu_seconds("assets"),
+        },
+    )
+    return [
+        median_of(
+            f"definitions of {TABLES:,} tables",
+            rounds["from the manifest"],
+            "CPU s",
+            BUILD_TARGET_CPU_SECONDS,
+        ),
+        median_of(
+            f"{TABLES:,} plain @asset functions, for comparison",
+            rounds["one @asset per table"],
+            "CPU s",
+        ),
+        median_of("code server, PSS", [_code_server_mb(workspace)], "MB", PSS_TARGET_MB),
+    ]
+
+
+def _build_cpu_seconds(variant: str) -> float:
+    """Builds in a process of its own, so that no round profits from the one before."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.build_definitions", variant, str(TABLES)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)["cpu_seconds"]
+
+
+def _code_server_mb(workspace: Workspace) -> float:
+    _, status = workspace.start()
+    try:
+        servers = [p for p in status["processes"] if p["name"].startswith("code")]
+        return max(_pss_mb(server["pid"]) for server in servers)
+    finally:
+        workspace.stop()
+
+
+def _pss_mb(pid: int) -> float:
+    """Returns the proportional set size; where the system has none, the unique set size."""
+    memory = psutil.Process(pid).memory_full_info()
+    return getattr(memory, "pss", memory.uss) / BYTES_PER_MB
