@@ -48,6 +48,7 @@ class ColumnTest(Frozen):
 class ModelSource(Frozen):
     """A model as it goes into the generated dbt project."""
 
+    transformation_id: int | None = None
     name: str
     schema_name: Slug
     sql: str

@@ -1,0 +1,127 @@
+"""How a connection's settings reach dbt and previews: profile, environment, read-only session.
+
+The profile in a project names environment variables only. The password's has dbt's prefix for
+secrets, so dbt refuses it in models and masks its value in everything it logs.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import yaml
+
+from datanika_dagster.connectors import registry
+from datanika_dagster.connectors.endpoint import Endpoint
+from datanika_dagster.transformations.errors import TransformationError
+
+APPLICATION_NAME = "datanika dbt"
+TARGET = "warehouse"
+PARSE_DATABASE = "datanika_warehouse"
+"""The database in a manifest that was parsed without credentials; builds put in the real one."""
+
+THREADS = 4
+_PASSWORD = "DBT_ENV_SECRET_DATANIKA_PASSWORD"  # noqa: S105 - a variable's name
+_PREFIX = "DATANIKA_WAREHOUSE"
+_ADAPTERS = {"managed_warehouse": "postgres", "postgres": "postgres"}
+
+
+def profiles_yml(profile: str, connector: str) -> str:
+    """Returns a dbt profile without any setting of the connection.
+
+    Args:
+        profile: The profile's name, as dbt_project.yml has it.
+        connector: The connection's kind.
+
+    Raises:
+        TransformationError: dbt cannot run on that kind of connection.
+    """
+    if connector not in _ADAPTERS:
+        known = ", ".join(sorted(_ADAPTERS))
+        raise TransformationError(
+            f"Transformations do not run on a connection of kind '{connector}'; known: {known}."
+        )
+    output = {
+        "type": _ADAPTERS[connector],
+        "host": _variable(f"{_PREFIX}_HOST", "x"),
+        "port": f"{{{{ env_var('{_PREFIX}_PORT', '5432') | as_number }}}}",
+        "dbname": _variable(f"{_PREFIX}_DATABASE", PARSE_DATABASE),
+        "user": _variable(f"{_PREFIX}_USER", "x"),
+        "password": _variable(_PASSWORD, "x"),
+        "sslmode": _variable(f"{_PREFIX}_SSLMODE", "prefer"),
+        "application_name": APPLICATION_NAME,
+        "schema": "public",
+        "threads": THREADS,
+    }
+    return yaml.safe_dump({profile: {"target": TARGET, "outputs": {TARGET: output}}})
+
+
+def endpoint(secret: Mapping[str, Any], payload: Mapping[str, Any]) -> Endpoint:
+    """Returns the checked address of a job's connection.
+
+    Args:
+        secret: The connection, `{"connector": …, "config": {…}}`.
+        payload: The job's; `allowed_networks` is what the operator opened.
+
+    Raises:
+        JobError: The host cannot or may not be reached.
+    """
+    return registry.endpoint(secret, payload.get("allowed_networks", ())).pinned()
+
+
+def set_environment(warehouse: Endpoint) -> None:
+    """Puts a connection's settings where the profile (and libpq under it) reads them.
+
+    dbt reads credentials from its process's environment and from nowhere else. This process is
+    a job child of one run that holds this one connection, so nobody else can see them there;
+    they are set after its start and were never given to exec.
+    """
+    libpq = warehouse.connection_parameters()
+    variables = {
+        f"{_PREFIX}_HOST": warehouse.host,
+        f"{_PREFIX}_PORT": str(warehouse.port),
+        f"{_PREFIX}_DATABASE": warehouse.database,
+        f"{_PREFIX}_USER": warehouse.user,
+        f"{_PREFIX}_SSLMODE": warehouse.sslmode,
+        _PASSWORD: warehouse.password,
+    }
+    # dbt-postgres knows no such settings, but libpq takes what it is not given from these: the
+    # address that the network policy checked, and no file of the operating-system user.
+    for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode"):
+        if parameter in libpq:
+            variables[f"PG{parameter.upper()}"] = str(libpq[parameter])
+    os.environ.update(variables)  # noqa: TID251 - the one way to give dbt a secret, see above
+
+
+@contextmanager
+def read_only(
+    warehouse: Endpoint, *, statement_timeout_seconds: float
+) -> Iterator[psycopg.Connection[Any]]:
+    """Opens a session in one read-only transaction that ends with a rollback.
+
+    Args:
+        warehouse: Where; `Endpoint.as_reader()` for the SELECT-only role.
+        statement_timeout_seconds: After how long the server cancels a statement.
+
+    Raises:
+        JobError: The server cannot be reached or refuses the login.
+    """
+    with warehouse.connect(application_name=APPLICATION_NAME) as connection:
+        begin_read_only(connection, statement_timeout_seconds)
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+
+def begin_read_only(connection: psycopg.Connection[Any], statement_timeout_seconds: float) -> None:
+    """Ends the session's transaction and begins one that is read-only and limited in time."""
+    connection.rollback()
+    connection.execute("SET TRANSACTION READ ONLY")
+    timeout = f"{int(statement_timeout_seconds * 1000)}ms"
+    connection.execute("SELECT set_config('statement_timeout', %s, true)", (timeout,))
+
+
+def _variable(name: str, default: str) -> str:
+    return f"{{{{ env_var('{name}', '{default}') }}}}"
