@@ -93,6 +93,16 @@ class Settings(BaseSettings):
         return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
+class MigrationSettings(BaseSettings):
+    """What the migrations need; the web application never has it."""
+
+    model_config = SettingsConfigDict(env_prefix="DATANIKA_MIGRATION_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        description="SQLAlchemy URL of the control-plane database, with the role that owns it."
+    )
+
+
 def _is_fernet_key(key: str) -> bool:
     try:
         return len(base64.urlsafe_b64decode(key)) == 32

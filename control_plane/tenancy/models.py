@@ -17,12 +17,8 @@ class Organization(IdMixin, TimestampMixin, Base):
     is_suspended: Mapped[bool] = mapped_column(default=False)
 
 
-class OrgOwned(IdMixin):
-    """A row of one org.
-
-    `(org_id, id)` is unique so that foreign keys between tenants' tables are composite and can
-    never point into another org.
-    """
+class OrgScoped:
+    """A row of one org, whatever its key is."""
 
     @declared_attr
     @classmethod
@@ -31,6 +27,14 @@ class OrgOwned(IdMixin):
         return mapped_column(
             BigInteger, ForeignKey("organizations.id"), nullable=False, sort_order=-9
         )
+
+
+class OrgOwned(OrgScoped, IdMixin):
+    """A row of one org, with an integer id.
+
+    Tables that others refer to make `(org_id, id)` unique, so that foreign keys between tenants'
+    tables are composite and can never point into another org.
+    """
 
 
 def unique_in_org(*columns: str) -> UniqueConstraint:

@@ -1,0 +1,53 @@
+"""Interactive tasks in somebody's name: a task token minted, then the task run with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from control_plane.access.caller import Caller
+from control_plane.access.task_tokens.service import mint_task_token
+from control_plane.audit.service import Actor
+from control_plane.core.tasks import TaskRunner
+
+
+@dataclass(frozen=True)
+class OrgTasks:
+    """Runs tasks for one org.
+
+    Attributes:
+        factory: Commits each token on its own, while the request still runs.
+        runner: Starts the task.
+        org_id: The org.
+        actor: In whose name the credentials are used.
+    """
+
+    factory: sessionmaker[Session]
+    runner: TaskRunner
+    org_id: int
+    actor: Actor
+
+    @classmethod
+    def of(cls, factory: sessionmaker[Session], runner: TaskRunner, caller: Caller) -> "OrgTasks":
+        """Makes the tasks of the caller's org."""
+        return cls(factory, runner, caller.org_id, caller.actor)
+
+    def run(
+        self,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        connection_ids: Sequence[int],
+        deadline_seconds: float,
+    ) -> Any:
+        """Runs a task with the credentials of these connections and returns its value.
+
+        Raises:
+            TaskFailed: The work failed for a reason of the user's.
+            Upstream: The task died, answered nothing readable or passed its deadline.
+        """
+        token = mint_task_token(
+            self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids
+        )
+        return self.runner.run(kind, payload, token=token, deadline_seconds=deadline_seconds)

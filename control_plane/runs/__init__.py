@@ -1,0 +1,1 @@
+"""Runs, and the one adapter to Dagster."""

@@ -1,0 +1,30 @@
+"""Makes the first platform operator: `python -m control_plane.system.bootstrap`.
+
+Run by the stack after the migrations; repeating it changes nothing.
+"""
+
+from control_plane.access.users.repository import UserRepository
+from control_plane.access.users.service import create_user, make_operator
+from control_plane.core.database import make_engine, make_session_factory, transaction
+from control_plane.settings import Settings, get_settings
+
+
+def bootstrap(settings: Settings) -> bool:
+    """Creates the operator that the settings name, and returns whether it was missing."""
+    if settings.operator_email is None or settings.operator_password is None:
+        return False
+    email = settings.operator_email.strip().lower()
+    engine = make_engine(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        with transaction(make_session_factory(engine)) as session:
+            if UserRepository(session).find_by_email(email) is not None:
+                return False
+            create_user(session, email, settings.operator_password.get_secret_value())
+            make_operator(session, email)
+            return True
+    finally:
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    bootstrap(get_settings())

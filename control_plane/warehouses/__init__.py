@@ -1,0 +1,1 @@
+"""The managed warehouse of an org: asked of the provisioner, then a connection like others."""

@@ -1,0 +1,143 @@
+"""Connections through the REST API: secrets go in and never come out."""
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from control_plane.connections.models import Connection
+from control_plane.connections.service import ConnectionService
+from control_plane.core.database import enter_org
+from control_plane.core.errors import Sealed
+from tests.factories.access import Member, make_member
+
+CONFIG = {"host": "db.example.com", "database": "shop", "user": "etl", "password": "canary-1"}
+
+
+def create(client: TestClient, **values: object):
+    body = {
+        "name": "Web shop",
+        "connector": "postgres",
+        "direction": "source",
+        "config": CONFIG,
+        **values,
+    }
+    return client.post(f"/api/v1/orgs/{client.org}/connections", json=body)
+
+
+class TestCreate:
+    def test_shows_which_secrets_are_set_and_no_value(self, client: TestClient, session: Session):
+        answer = create(client)
+        assert answer.status_code == 201
+        body = answer.json()
+        assert body["slug"] == "web_shop"
+        assert body["secrets_set"] == ["password"]
+        assert body["config"] == {
+            "host": "db.example.com",
+            "port": 5432,
+            "database": "shop",
+            "user": "etl",
+            "sslmode": "prefer",
+        }
+        rows = session.execute(text("SELECT c::text FROM connections c")).scalars().all()
+        audit = session.execute(text("SELECT a::text FROM audit_entries a")).scalars().all()
+        assert "canary-1" not in answer.text + "".join(rows) + "".join(audit)
+
+    @pytest.mark.parametrize(
+        ("values", "pointer", "words"),
+        [
+            ({"connector": "postgre"}, "/connector", "Unknown connector 'postgre'; known: "),
+            ({"connector": "managed_warehouse"}, "/connector", "Unknown connector"),
+            ({"direction": "sideways"}, "/direction", "source"),
+            ({"config": {**CONFIG, "port": 70000}}, "/config/port", "65535"),
+            ({"config": {**CONFIG, "pasword": "x"}}, "/config/pasword", "not permitted"),
+            ({"config": {"host": "x"}}, "/config/database", "required"),
+            ({"name": ""}, "/name", "at least 1"),
+        ],
+    )
+    def test_names_the_field_that_is_wrong(self, client, values, pointer: str, words: str):
+        answer = create(client, **values)
+        assert answer.status_code == 422
+        errors = {error["pointer"]: error["detail"] for error in answer.json()["errors"]}
+        assert words in errors[pointer]
+        assert "canary-1" not in answer.text
+
+    def test_refuses_a_taken_name_and_frees_it_when_deleted(self, client: TestClient):
+        first = create(client).json()
+        assert create(client).status_code == 409
+        assert client.delete(url(client, first)).status_code == 204
+        second = create(client).json()
+        assert second["slug"] == "web_shop_2", "slugs are in asset keys and never reused"
+
+
+class TestUpdate:
+    def test_keeps_what_is_left_out_also_the_secret(self, client, session, member, vault):
+        row = create(client).json()
+        answer = client.patch(url(client, row), json={"config": {"host": "new.example.com"}})
+        assert answer.json()["config"]["host"] == "new.example.com"
+        assert secrets_of(session, member, vault, row["id"]) == {"password": "canary-1"}
+
+    def test_replaces_a_secret(self, client, session, member, vault):
+        row = create(client).json()
+        client.patch(url(client, row), json={"config": {"password": "canary-2"}})
+        assert secrets_of(session, member, vault, row["id"]) == {"password": "canary-2"}
+
+
+def test_a_moved_ciphertext_does_not_decrypt(client, session: Session, member: Member, vault):
+    first = create(client, name="a").json()
+    second = create(client, name="b").json()
+    enter_org(session, member.org.id)
+    session.execute(
+        text(
+            "UPDATE connections SET secrets = (SELECT secrets FROM connections WHERE id = :a)"
+            " WHERE id = :b"
+        ),
+        {"a": first["id"], "b": second["id"]},
+    )
+    session.expire_all()
+    with pytest.raises(Sealed):
+        secrets_of(session, member, vault, second["id"])
+
+
+def test_foreign_connections_are_not_found(client: TestClient, session: Session, vault):
+    foreign = make_member(session, vault)
+    row = Connection(
+        org_id=foreign.org.id,
+        slug="x",
+        name="x",
+        connector="postgres",
+        direction="both",
+        config={},
+    )
+    session.add(row)
+    session.commit()
+    for method in ("GET", "DELETE"):
+        missing = client.request(method, f"/api/v1/orgs/{client.org}/connections/999999")
+        answer = client.request(method, f"/api/v1/orgs/{client.org}/connections/{row.id}")
+        assert (answer.status_code, missing.status_code) == (404, 404)
+
+
+def test_lists_in_pages(client: TestClient):
+    for number in range(5):
+        create(client, name=f"db {number}")
+    names, cursor = [], None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = client.get(f"/api/v1/orgs/{client.org}/connections", params=params).json()
+        names += [row["name"] for row in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert names == [f"db {number}" for number in range(5)]
+    answer = client.get(f"/api/v1/orgs/{client.org}/connections", params={"cursor": "bad!"})
+    assert answer.status_code == 422
+
+
+def url(client: TestClient, row: dict) -> str:
+    return f"/api/v1/orgs/{client.org}/connections/{row['id']}"
+
+
+def secrets_of(session: Session, member: Member, vault, connection_id: int) -> dict[str, str]:
+    enter_org(session, member.org.id)
+    service = ConnectionService.of(session, member.caller, vault)
+    return service.secrets_of(service.get_connection(connection_id))
