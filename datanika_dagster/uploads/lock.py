@@ -1,0 +1,62 @@
+"""One run of an upload at a time, and one change of a schema's tables at a time.
+
+Advisory locks belong to a session: they go when the process that holds them is killed.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from datanika_dagster.connectors.endpoint import Endpoint
+from datanika_dagster.launcher.job import Job
+from datanika_dagster.uploads import errors
+
+WAIT_SECONDS = 600.0
+_POLL_SECONDS = 0.5
+
+
+def lock_key(*parts: str) -> int:
+    """Returns the 64-bit key of a lock that `parts` name."""
+    digest = hashlib.sha256("\x00".join(("datanika", *parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextmanager
+def upload_lock(
+    job: Job, destination: Endpoint, key: int, name: str, wait_seconds: float = WAIT_SECONDS
+) -> Iterator[None]:
+    """Holds the lock of an upload on a connection of its own.
+
+    Args:
+        job: Hears that another run is waited for.
+        destination: The database that the upload writes.
+        key: What `lock_key` returned.
+        name: The upload, for messages.
+        wait_seconds: How long another run is waited for.
+
+    Raises:
+        JobError: `upload.busy` after that time.
+    """
+    with destination.connect(application_name=f"{name} lock") as connection:
+        connection.autocommit = True
+        deadline = time.monotonic() + wait_seconds
+        is_told = False
+        while not _try(connection, key):
+            if time.monotonic() >= deadline:
+                raise errors.busy(name, wait_seconds)
+            if not is_told:
+                job.log("info", f"Waiting for another run of upload '{name}' to end")
+                is_told = True
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
+def _try(connection: psycopg.Connection, key: int) -> bool:
+    try:
+        row = connection.execute("select pg_try_advisory_lock(%s)", (key,)).fetchone()
+    except psycopg.Error as error:
+        raise errors.from_database(error, "destination") from None
+    return bool(row and row[0])
