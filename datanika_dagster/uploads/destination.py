@@ -130,8 +130,9 @@ class copy_pipe(postgres):  # noqa: N801 - dlt names destinations like functions
         return type("BoundCopyPipeClient", (CopyPipeClient,), {"transfers": self._transfers})
 
     def _raw_capabilities(self) -> DestinationCapabilitiesContext:
-        capabilities = super()._raw_capabilities()
+        capabilities: Any = super()._raw_capabilities()
         capabilities.type_mapper = ExactTypeMapper
         capabilities.casefold_identifier = str
         capabilities.supported_loader_file_formats = ["insert_values", TICKET_FORMAT]
+        capabilities.loader_file_format_selector = None  # it would ask for an ADBC driver
         return capabilities
