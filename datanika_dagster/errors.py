@@ -1,0 +1,51 @@
+"""Errors of the execution plane, with texts that are shown to people and hold no secret."""
+
+
+class ExecutionError(Exception):
+    """Base of what this package raises on purpose.
+
+    Attributes:
+        code: Stable and dotted.
+    """
+
+    code = "execution.failed"
+
+
+class SettingMissing(ExecutionError):
+    """An environment variable that is needed here is not set."""
+
+    code = "execution.setting_missing"
+
+
+class ControlPlaneUnreachable(ExecutionError):
+    """The control plane did not answer; later it may."""
+
+    code = "control_plane.unreachable"
+
+
+class ControlPlaneRefused(ExecutionError):
+    """The control plane answered no.
+
+    Attributes:
+        status: The HTTP status.
+        detail: Its own reason.
+    """
+
+    code = "control_plane.refused"
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class MessageRefused(ExecutionError):
+    """A job said something that its step does not allow."""
+
+    code = "job.message_refused"
+
+
+class RunRefused(ExecutionError):
+    """A run may not be stored or started as asked."""
+
+    code = "run.refused"

@@ -1,0 +1,8 @@
+"""The tags and metadata names that this package gives a meaning; persisted, so append-only."""
+
+ORG_TAG = "datanika/org"
+MANIFEST_TAG = "datanika/manifest_sha256"
+WORKER_TAG = "datanika/worker"
+
+MANIFEST_METADATA = "datanika/manifest_sha256"
+"""Under this name a plan keeps the manifest that it was made from."""
