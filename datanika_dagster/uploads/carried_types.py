@@ -25,9 +25,9 @@ _REFUSED = {
 _OF_ONE_DATABASE = "it is the number of an object in one database"
 # Text input and output are inverses: documented for the contrib modules, hex EWKB for PostGIS.
 _AS_TEXT = frozenset(
-    ("citext", "hstore", "ltree", "lquery", "ltxtquery", "cube", "seg")
-    + ("isbn", "isbn13", "ismn", "ismn13", "issn", "issn13", "ean13", "upc")
-    + ("geometry", "geography", "vector", "halfvec", "sparsevec")
+    {"citext", "hstore", "ltree", "lquery", "ltxtquery", "cube", "seg"}
+    | {"isbn", "isbn13", "ismn", "ismn13", "issn", "issn13", "ean13", "upc"}
+    | {"geometry", "geography", "vector", "halfvec", "sparsevec"}
 )
 _AS_OTHER = {"money": "numeric"}  # binary money is a count of units that `lc_monetary` defines
 

@@ -20,6 +20,7 @@ from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 
 from datanika_dagster.launcher.job import JobError
+from datanika_dagster.uploads.lock import lock_key
 
 TYPE_HINT = "x-postgres-type"
 TICKET_FORMAT = "csv"
@@ -95,6 +96,13 @@ class CopyPipeClient(PostgresClient):
             return CopyPipeJob(file_path, self.transfers)
         return super().create_load_job(table, file_path, load_id, restore)
 
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Makes the schema; two uploads that need the same new one do not collide."""
+        with self.sql_client.begin_transaction():
+            self._lock_schema()
+            names: Any = truncate_tables  # dlt declares None as its default, not in its type
+            super().initialize_storage(names)
+
     def update_stored_schema(
         self,
         only_tables: Iterable[str] = (),
@@ -108,6 +116,17 @@ class CopyPipeClient(PostgresClient):
         """
         update: Any = expected_update  # dlt declares None as its default, not in its type
         return super().update_stored_schema(only_tables, update, force=True)
+
+    def _execute_schema_update_sql(
+        self, only_tables: Iterable[str], store_schema: bool = True
+    ) -> TSchemaTables:
+        # Inside dlt's own transaction: CREATE TABLE IF NOT EXISTS alone is not safe against itself.
+        self._lock_schema()
+        return super()._execute_schema_update_sql(only_tables, store_schema)
+
+    def _lock_schema(self) -> None:
+        key = lock_key("schema", self.sql_client.dataset_name)
+        self.sql_client.execute_sql("SELECT pg_advisory_xact_lock(%s)", key)
 
 
 class copy_pipe(postgres):  # noqa: N801 - dlt names destinations like functions

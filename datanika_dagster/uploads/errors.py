@@ -72,18 +72,42 @@ def from_database(error: psycopg.Error, side: str) -> JobError:
         side: `source` or `destination`.
     """
     state = error.sqlstate or ""
-    lost = not state and isinstance(error, psycopg.OperationalError)
-    message = error.diag.message_primary or (
-        "the connection was lost" if lost else "the statement failed"
-    )
+    if not state and isinstance(error, psycopg.OperationalError):
+        return JobError(
+            f"upload.{side}_lost",
+            f"The connection to the {side} database was lost.",
+            is_retryable=True,
+        )
+    message = error.diag.message_primary or "the statement failed"
     column = f' (column "{error.diag.column_name}")' if error.diag.column_name else ""
     return JobError(
-        f"upload.{side}_lost" if lost else f"upload.{side}_failed",
-        f"The {side} database refused: {message}{column}."
-        if not lost
-        else f"The connection to the {side} database was lost.",
+        f"upload.{side}_failed",
+        f"The {side} database refused: {message}{column}.",
         field=error.diag.column_name,
-        is_retryable=lost or state.startswith(_RETRYABLE_CLASSES) or state in _RETRYABLE_STATES,
+        is_retryable=_is_retryable(state),
+    )
+
+
+def from_dlt(error: BaseException) -> JobError:
+    """Turns a failure of dlt outside of the copy into an error without connection details.
+
+    dlt's own text repeats SQL, paths and tracebacks; the server's message below it says enough.
+
+    Args:
+        error: What dlt raised.
+    """
+    lowest: BaseException = error
+    while (below := lowest.__cause__ or lowest.__context__) is not None:
+        lowest = below
+    diagnostics = getattr(lowest, "diag", None)
+    state = getattr(lowest, "pgcode", None) or ""
+    is_lost = diagnostics is not None and not state
+    reason = getattr(diagnostics, "message_primary", None)
+    reason = reason or ("the connection was lost" if is_lost else type(lowest).__name__)
+    return JobError(
+        "upload.destination_failed",
+        f"Preparing the destination failed: {reason}.",
+        is_retryable=is_lost or _is_retryable(state),
     )
 
 
@@ -102,3 +126,7 @@ def failed_tables(failures: dict[str, JobError], total: int) -> JobError:
         field=only.field if only else None,
         is_retryable=all(error.is_retryable for error in failures.values()),
     )
+
+
+def _is_retryable(state: str) -> bool:
+    return state.startswith(_RETRYABLE_CLASSES) or state in _RETRYABLE_STATES

@@ -14,13 +14,14 @@ import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.providers.dictionary import DictionaryProvider
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from dlt.common.exceptions import DltException
 from dlt.common.runtime.run_context import RunContext
 from dlt.common.schema import Schema
 from dlt.extract import DltResource
-from dlt.pipeline.exceptions import PipelineStepFailed
 from dlt.pipeline.pipeline import Pipeline
 
 from datanika_dagster.connectors.endpoint import Endpoint
+from datanika_dagster.uploads import errors
 from datanika_dagster.uploads.destination import (
     TICKET_FORMAT,
     TYPE_HINT,
@@ -41,7 +42,7 @@ _SETTINGS: dict[str, Any] = {
     "load": {"raise_on_max_retries": 1, "delete_completed_jobs": True},
     "normalize": {"workers": 1},
 }
-_CURSOR = "cursor"
+_CURSORS = "cursors"
 
 
 class SealedRunContext(RunContext):
@@ -103,20 +104,17 @@ class UploadPipeline:
             transfer: The copy to make. It knows its result afterwards.
 
         Raises:
-            JobError: The copy failed.
-            PipelineStepFailed: dlt failed outside of the copy.
+            JobError: The copy failed, or the destination could not be prepared for it.
         """
-        pipeline = self._ready()
         self._transfers[transfer.table] = transfer
         try:
+            pipeline = self._ready()
             pipeline.extract(self._resource(transfer), schema=self._schema(pipeline))
             pipeline.normalize()
             pipeline.load(workers=1)
-        except PipelineStepFailed:
+        except DltException as error:
             self._pipeline = None  # its directory holds a package that will never be loaded
-            if transfer.error is not None:
-                raise transfer.error from None
-            raise
+            raise (transfer.error or errors.from_dlt(error)) from None
 
     def _ready(self) -> Pipeline:
         """Returns the pipeline with the state that the destination holds."""
@@ -144,9 +142,12 @@ class UploadPipeline:
 
     def _resource(self, transfer: TableTransfer) -> DltResource:
         def tickets() -> Iterator[Any]:
-            if transfer.is_incremental:
+            if transfer.cursor is not None:
                 state = dlt.current.resource_state()
-                state[_CURSOR] = transfer.fix_bounds(state.get(_CURSOR))
+                # Kept under the column's name: another cursor starts from its own beginning.
+                cursors = state.setdefault(_CURSORS, {})
+                last = cursors.get(transfer.cursor)
+                cursors[transfer.cursor] = transfer.fix_bounds(last)
             ticket = write_ticket(self._work_dir, transfer.table)
             yield dlt.mark.with_file_import(str(ticket), TICKET_FORMAT, 0)
 

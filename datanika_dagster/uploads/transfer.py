@@ -64,9 +64,9 @@ class TableTransfer:
         return self.plan.columns
 
     @property
-    def is_incremental(self) -> bool:
-        """Whether only rows above the last cursor are read."""
-        return self._upload.incremental is not None
+    def cursor(self) -> str | None:
+        """The cursor column; None where every row is read."""
+        return self._upload.incremental.cursor if self._upload.incremental else None
 
     def fix_bounds(self, last: str | None) -> str | None:
         """Fixes which rows are read, before any is; returns the cursor for the next run.
