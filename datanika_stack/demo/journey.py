@@ -149,12 +149,14 @@ class Journey:
         return self.client.post(self._path(collection), body)
 
     def _warehouse(self) -> dict[str, Any]:
-        def is_decided() -> bool:
-            return self.client.get(self._path("warehouse"))["state"] != "pending"
+        warehouse: dict[str, Any] = {}
 
-        wait_for(is_decided, timeout_seconds=WAREHOUSE_TIMEOUT_SECONDS)
-        warehouse = self.client.get(self._path("warehouse"))
-        if warehouse["state"] != "ready":
+        def is_ready() -> bool:
+            # A failure is tried again by itself, so only time decides.
+            warehouse.update(self.client.get(self._path("warehouse")))
+            return warehouse["state"] == "ready"
+
+        if not wait_for(is_ready, timeout_seconds=WAREHOUSE_TIMEOUT_SECONDS):
             reason = warehouse.get("error") or "it is still being made"
             raise DemoFailedError(f"The managed warehouse is not ready: {reason}.")
         return warehouse
