@@ -15,6 +15,8 @@ from datanika_stack.endpoints import DatabaseEndpoints, dsn_of
 from datanika_stack.errors import StackError
 
 WAREHOUSE_TEMPLATE: Final = "datanika_warehouse_template"
+# Member: each org's role that writes. Holds what the template withdraws but loading needs.
+WAREHOUSE_WRITERS: Final = "datanika_warehouse_writers"
 _TIMEOUT_SECONDS: Final = 10
 
 # Of no use to loading and transforming, but ways to reach past one's own tables: large objects
@@ -28,8 +30,17 @@ _WITHDRAWN_FUNCTIONS: Final = r"""
                             'pg_prepared_xact', 'pg_get_backend_memory_contexts'))
     ORDER BY 1
 """
+# One upload at a time appends to a table (docs/decisions/0041); locks end at the database's border.
+_WRITERS_FUNCTIONS: Final = (
+    "pg_advisory_lock(bigint)",
+    "pg_try_advisory_lock(bigint)",
+    "pg_advisory_unlock(bigint)",
+    "pg_advisory_xact_lock(bigint)",
+    "pg_try_advisory_xact_lock(bigint)",
+)
+_TEMPLATE_RULES: Final = "".join([_WITHDRAWN_FUNCTIONS, *_WRITERS_FUNCTIONS])
 _TEMPLATE_MARK: Final = (
-    "datanika warehouse template " + hashlib.sha256(_WITHDRAWN_FUNCTIONS.encode()).hexdigest()[:16]
+    "datanika warehouse template " + hashlib.sha256(_TEMPLATE_RULES.encode()).hexdigest()[:16]
 )
 
 
@@ -61,6 +72,7 @@ def _ensure_on_server(endpoints: DatabaseEndpoints, admin: URL) -> None:
         for url in (endpoints.app, endpoints.owner, endpoints.dagster):
             _ensure_role(connection, url, "NOCREATEDB NOCREATEROLE")
         _ensure_role(connection, endpoints.provisioner, "CREATEDB CREATEROLE")
+        _ensure_writers(connection, provisioner)
         _ensure_database(connection, _database(endpoints.owner), owner)
         _ensure_database(connection, _database(endpoints.dagster), dagster)
         _ensure_database(connection, WAREHOUSE_TEMPLATE, _user(admin))
@@ -92,6 +104,13 @@ def _ensure_role(connection: psycopg.Connection, url: URL, powers: str) -> None:
     )
 
 
+def _ensure_writers(connection: psycopg.Connection, provisioner: str) -> None:
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [WAREHOUSE_WRITERS])
+    if known.fetchone() is None:
+        _run(connection, "CREATE ROLE {} NOLOGIN", WAREHOUSE_WRITERS)
+    _run(connection, "GRANT {} TO {} WITH ADMIN OPTION", WAREHOUSE_WRITERS, provisioner)
+
+
 def _ensure_database(connection: psycopg.Connection, name: str, owner: str) -> None:
     found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
     if found is None:
@@ -113,16 +132,12 @@ def _close_to_public(connection: psycopg.Connection) -> None:
 
 
 def _ensure_control_plane_grants(endpoints: DatabaseEndpoints, admin: URL) -> None:
-    """Lets the application use the tables that the owner makes, and nobody else anything."""
+    """Closes the schemas to PUBLIC; the rights on tables are given by the migrations."""
     app, owner = _user(endpoints.app), _user(endpoints.owner)
     with _connect(admin, _database(endpoints.owner)) as connection:
         _run(connection, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         _run(connection, "ALTER SCHEMA public OWNER TO {}", owner)
         _run(connection, "GRANT USAGE ON SCHEMA public TO {}", app)
-        defaults = "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public "
-        tables = "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {}"
-        _run(connection, defaults + tables, owner, app)
-        _run(connection, defaults + "GRANT USAGE, SELECT ON SEQUENCES TO {}", owner, app)
     with _connect(admin, _database(endpoints.dagster)) as connection:
         _run(connection, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         _run(connection, "ALTER SCHEMA public OWNER TO {}", _user(endpoints.dagster))
@@ -144,6 +159,9 @@ def _ensure_template_content(admin: URL) -> None:
             for (signature,) in template.execute(_WITHDRAWN_FUNCTIONS).fetchall():
                 withdraw = f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"
                 template.execute(sql.SQL(withdraw))  # pyright: ignore[reportArgumentType]
+            for signature in _WRITERS_FUNCTIONS:
+                grant = f"GRANT EXECUTE ON FUNCTION {signature} TO {{}}"
+                _run(template, grant, WAREHOUSE_WRITERS)
         comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
         connection.execute(
             comment.format(sql.Identifier(WAREHOUSE_TEMPLATE), sql.Literal(_TEMPLATE_MARK))

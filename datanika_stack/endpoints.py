@@ -72,11 +72,18 @@ def external_endpoints(settings: StackSettings) -> DatabaseEndpoints:
         app=_required(settings.database_url, "DATANIKA_DATABASE_URL"),
         owner=_required(settings.migration_database_url, "DATANIKA_MIGRATION_DATABASE_URL"),
         dagster=_required(settings.dagster_storage_url, "DATANIKA_DAGSTER_STORAGE_URL"),
-        provisioner=_required(
-            settings.provisioner_database_url, "DATANIKA_PROVISIONER_DATABASE_URL"
-        ),
+        provisioner=provisioner_endpoint(settings),
         admin=make_url(admin.get_secret_value()) if admin else None,
     )
+
+
+def provisioner_endpoint(settings: StackSettings) -> URL:
+    """Returns the server that holds the warehouses, as the environment names it.
+
+    Raises:
+        StackError: It does not.
+    """
+    return _required(settings.provisioner_database_url, "DATANIKA_PROVISIONER_DATABASE_URL")
 
 
 def text_of(url: URL) -> str:

@@ -35,6 +35,11 @@ class Ports:
         """The stack's PostgreSQL."""
         return self.base + 2
 
+    @property
+    def source(self) -> int:
+        """The demo's source database."""
+        return self.base + 3
+
 
 @dataclass(frozen=True)
 class Home:
@@ -66,6 +71,11 @@ class Home:
     def postgres_dir(self) -> Path:
         """The embedded cluster."""
         return self.path / "postgres"
+
+    @property
+    def source_dir(self) -> Path:
+        """The demo's source cluster, where there is one."""
+        return self.path / "source"
 
     @property
     def dagster_home(self) -> Path:
@@ -112,6 +122,11 @@ class Home:
     def postgres_socket_dir(self) -> Path:
         """Where the embedded cluster listens besides TCP."""
         return self.runtime_dir / "pg"
+
+    @property
+    def source_socket_dir(self) -> Path:
+        """Where the demo's source cluster listens besides TCP."""
+        return self.runtime_dir / "source"
 
     @property
     def code_servers_dir(self) -> Path:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
-from datanika_stack.databases import WAREHOUSE_TEMPLATE
+from datanika_stack.databases import WAREHOUSE_TEMPLATE, WAREHOUSE_WRITERS
 from datanika_stack.endpoints import dsn_of
 
 _TIMEOUT_SECONDS: Final = 10
@@ -123,6 +123,7 @@ class Provisioner:
         group, readonly = f"{name}_read", f"{name}_ro"
         _ensure_role(connection, name, _WRITER_CONNECTIONS)
         _limit(connection, name, _WRITER_STATEMENT_TIMEOUT)
+        _run(connection, "GRANT {} TO {}", WAREHOUSE_WRITERS, name)
         if not _exists(connection, "pg_roles", "rolname", group):
             _run(connection, "CREATE ROLE {} NOLOGIN", group)
         _ensure_role(connection, readonly, _READER_CONNECTIONS)

@@ -56,7 +56,7 @@ class StackSettings(BaseSettings):
         description="The request header that carries an API key.",
     )
     operator_email: str = Field(
-        default="operator@datanika.local", description="The first platform operator."
+        default="operator@datanika.example", description="The first platform operator."
     )
     operator_password: SecretStr | None = Field(
         default=None, description="Its password; generated where it is not given."

@@ -1,0 +1,170 @@
+"""The stack's parts as processes of their own, for a deployment that something else supervises.
+
+docker-compose runs `migrate` to its end before the others, and `provisioner` and `code-servers` beside
+them. Everything they know comes from the environment.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from datanika_stack.base_environment import base_environment
+from datanika_stack.code_servers import CodeServerPlan, CodeServers
+from datanika_stack.databases import ensure_databases
+from datanika_stack.endpoints import external_endpoints, provisioner_endpoint, text_of
+from datanika_stack.errors import StackError
+from datanika_stack.layout import Home
+from datanika_stack.locations import LocationSource
+from datanika_stack.preparation import install_dagster_home, migrate_control_plane, migrate_dagster
+from datanika_stack.process_tree import reap_orphans
+from datanika_stack.processes import ManagedProcess
+from datanika_stack.provision import Provisioner
+from datanika_stack.provision_server import ProvisionServer
+from datanika_stack.service_tokens import ServiceRole, mint
+from datanika_stack.settings import StackSettings
+
+_POLL_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 0.2
+
+
+def migrate_deployment(settings: StackSettings, report: Callable[[str], None]) -> None:
+    """Makes databases and roles where an admin URL is given, and brings all schemas up to date.
+
+    Args:
+        settings: URLs, keys and the operator's name and password.
+        report: Is told what happens.
+
+    Raises:
+        StackError: A variable is missing or a step failed.
+    """
+    home = Home.at(settings.home)
+    home.logs_dir.mkdir(parents=True, exist_ok=True)
+    endpoints = external_endpoints(settings)
+    if endpoints.admin is not None:
+        report("making databases and roles")
+        ensure_databases(endpoints)
+    dagster_home = settings.dagster_home or home.dagster_home
+    install_dagster_home(dagster_home)
+    log_file = home.logs_dir / "migrate.log"
+    report("migrating the control plane")
+    bootstrap = base_environment() | {
+        "DATANIKA_DATABASE_URL": text_of(endpoints.app),
+        "DATANIKA_SECRET_KEY": _secret_key(settings),
+        "DATANIKA_ENCRYPTION_KEYS": _encryption_keys(settings),
+    }
+    if settings.operator_password is not None:
+        bootstrap["DATANIKA_OPERATOR_EMAIL"] = settings.operator_email
+        bootstrap["DATANIKA_OPERATOR_PASSWORD"] = settings.operator_password.get_secret_value()
+    migrate_control_plane(endpoints.owner, base_environment(), bootstrap, log_file)
+    report("migrating Dagster")
+    environment = base_environment() | {
+        "DAGSTER_HOME": str(dagster_home),
+        "DATANIKA_DAGSTER_STORAGE_URL": text_of(endpoints.dagster),
+    }
+    migrate_dagster(endpoints.dagster, environment, log_file)
+    report("done")
+
+
+def serve_provisioner(settings: StackSettings) -> None:
+    """Serves requests for warehouses until SIGTERM.
+
+    Raises:
+        StackError: A variable is missing.
+    """
+    if settings.provisioner_socket is None:
+        raise StackError("DATANIKA_PROVISIONER_SOCKET must be set")
+    if settings.warehouse_name_key is None:
+        raise StackError("DATANIKA_WAREHOUSE_NAME_KEY must be set")
+    provisioner = Provisioner(
+        provisioner_endpoint(settings), settings.warehouse_name_key.get_secret_value()
+    )
+    server = ProvisionServer(provisioner, settings.provisioner_socket)
+    server.start()
+    try:
+        with _until_told_to_stop() as stop:
+            stop.wait()
+    finally:
+        server.close()
+
+
+def serve_code_locations(settings: StackSettings) -> None:
+    """Keeps one code server per org and the workspace file until SIGTERM.
+
+    Raises:
+        StackError: A variable is missing.
+    """
+    if settings.control_plane_url is None:
+        raise StackError("DATANIKA_CONTROL_PLANE_URL must be set")
+    home = Home.at(settings.home)
+    dagster_home = settings.dagster_home or home.dagster_home
+    home.logs_dir.mkdir(parents=True, exist_ok=True)
+    servers = CodeServers(_code_server_plan(settings, home, dagster_home))
+    servers.prepare()
+    source = LocationSource(settings.control_plane_url, _supervisor_token(settings))
+    try:
+        with _until_told_to_stop() as stop:
+            _keep(servers, source, stop)
+    finally:
+        for process in servers.processes():
+            process.end()
+
+
+def _keep(servers: CodeServers, source: LocationSource, stop: threading.Event) -> None:
+    ticks = 0
+    while not stop.wait(_TICK_SECONDS):
+        if ticks % int(_POLL_SECONDS / _TICK_SECONDS) == 0:
+            locations = source.list()
+            if locations is not None:
+                servers.sync(locations)
+            reap_orphans(_pids(servers.processes()))
+        for process in servers.processes():
+            process.tick()
+        ticks += 1
+
+
+def _pids(processes: list[ManagedProcess]) -> set[int]:
+    return {process.pid for process in processes if process.pid is not None}
+
+
+def _code_server_plan(settings: StackSettings, home: Home, dagster_home: Path) -> CodeServerPlan:
+    return CodeServerPlan(
+        dagster_home=dagster_home,
+        socket_dir=settings.code_server_socket_dir or home.code_servers_dir,
+        log_dir=home.logs_dir,
+        control_plane_url=str(settings.control_plane_url),
+        environment=base_environment(),
+    )
+
+
+def _supervisor_token(settings: StackSettings) -> str:
+    if settings.service_token is not None:
+        return settings.service_token.get_secret_value()
+    return mint(_secret_key(settings), ServiceRole.SUPERVISOR)
+
+
+def _secret_key(settings: StackSettings) -> str:
+    if settings.secret_key is None:
+        raise StackError("DATANIKA_SECRET_KEY must be set")
+    return settings.secret_key.get_secret_value()
+
+
+def _encryption_keys(settings: StackSettings) -> str:
+    if settings.encryption_keys is None:
+        raise StackError("DATANIKA_ENCRYPTION_KEYS must be set")
+    return settings.encryption_keys.get_secret_value()
+
+
+@contextlib.contextmanager
+def _until_told_to_stop() -> Iterator[threading.Event]:
+    """Gives an event that SIGTERM or SIGINT sets."""
+    stop = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,209 @@
+"""What the processes of a stack are: commands, health checks and exact environments. Starts nothing.
+
+Each process gets the variables it needs and nothing else of the environment that `up` was called in;
+only the control plane's own processes get the signing and encryption keys.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from datanika_stack.base_environment import PYTHON, base_environment
+from datanika_stack.code_servers import CodeServerPlan, CodeServers
+from datanika_stack.endpoints import (
+    DatabaseEndpoints,
+    embedded_endpoints,
+    external_endpoints,
+    text_of,
+)
+from datanika_stack.health import http_answers
+from datanika_stack.layout import Home, Ports
+from datanika_stack.locations import LocationSource
+from datanika_stack.private_files import make_private_directory
+from datanika_stack.processes import ProcessSpec
+from datanika_stack.secrets import Secrets, load_or_generate
+from datanika_stack.service_tokens import ServiceRole, mint
+from datanika_stack.settings import StackSettings
+
+_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared only
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """One stack: where it lives, where it listens, and with which secrets."""
+
+    home: Home
+    ports: Ports
+    host: str
+    settings: StackSettings
+    endpoints: DatabaseEndpoints
+    secrets: Secrets = field(repr=False)
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine reaches the control plane."""
+        return f"http://{self._own_address}:{self.ports.api}"
+
+    @property
+    def dagster_url(self) -> str:
+        """Where this machine reaches the Dagster UI."""
+        return f"http://{self._own_address}:{self.ports.dagster}/dagster"
+
+    @property
+    def secret_key(self) -> str:
+        """The key that signs tokens: the environment's, else the generated one."""
+        given = self.settings.secret_key
+        return given.get_secret_value() if given else self.secrets.secret_key
+
+    @property
+    def dbt_projects_dir(self) -> Path:
+        """Where generated dbt projects live."""
+        return (self.settings.dbt_projects_dir or self.home.dbt_projects_dir).absolute()
+
+    @property
+    def warehouse_name_key(self) -> str:
+        """The key of the warehouses' opaque names."""
+        given = self.settings.warehouse_name_key
+        return given.get_secret_value() if given else self.secrets.warehouse_name_key
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether PostgreSQL is the stack's own."""
+        return self.settings.database_url is None
+
+    def bootstrap_environment(self) -> dict[str, str]:
+        """Returns what makes the first platform operator."""
+        given = self.settings.operator_password
+        password = given.get_secret_value() if given else self.secrets.operator_password
+        return self.control_plane_environment() | {
+            "DATANIKA_OPERATOR_EMAIL": self.settings.operator_email,
+            "DATANIKA_OPERATOR_PASSWORD": password,
+        }
+
+    def control_plane(self) -> ProcessSpec:
+        """Returns the process that serves the REST API."""
+        command = (
+            *PYTHON, "uvicorn", "control_plane.main:create_app", "--factory",
+            "--host", self.host, "--port", str(self.ports.api),
+            "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5",
+        )  # fmt: skip
+        health = http_answers(self.ports.api, "/health", self.host)
+        return self._spec("control_plane", command, self.control_plane_environment(), health=health)
+
+    def worker(self) -> ProcessSpec:
+        """Returns the control plane's background process."""
+        command = (*PYTHON, "control_plane.worker")
+        return self._spec("worker", command, self.control_plane_environment())
+
+    def gateway(self) -> ProcessSpec:
+        """Returns the process that serves the Dagster UI."""
+        command = (
+            *PYTHON, "uvicorn", "datanika_dagster.gateway.app:create_app", "--factory",
+            "--host", self.host, "--port", str(self.ports.dagster),
+            "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3",
+        )  # fmt: skip
+        environment = self.dagster_environment() | {
+            "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.GATEWAY),
+            "DATANIKA_PUBLIC_URL": self._public_url,
+            "DATANIKA_DAGSTER_PUBLIC_URL": self._dagster_public_url,
+        }
+        health = http_answers(self.ports.dagster, "/dagster/_health", self.host)
+        return self._spec("gateway", command, environment, health=health)
+
+    def daemon(self) -> ProcessSpec:
+        """Returns Dagster's daemon, which also launches the runs."""
+        command = (*PYTHON, "datanika_dagster.daemon", "run", "-w", str(self.home.workspace_file))
+        environment = self.dagster_environment() | {
+            "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.LAUNCHER),
+            "DATANIKA_HOME": str(self.home.path),
+            "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+        }
+        return self._spec("daemon", command, environment)
+
+    def code_servers(self) -> CodeServers:
+        """Returns what keeps one code server per org: no database, no key, no connection."""
+        return CodeServers(
+            CodeServerPlan(
+                dagster_home=self.home.dagster_home,
+                socket_dir=self.home.code_servers_dir,
+                log_dir=self.home.logs_dir,
+                control_plane_url=self.api_url,
+                environment=base_environment(),
+            )
+        )
+
+    def location_source(self) -> LocationSource:
+        """Returns where the published manifests are learnt from."""
+        return LocationSource(self.api_url, mint(self.secret_key, ServiceRole.SUPERVISOR))
+
+    def dagster_environment(self) -> dict[str, str]:
+        """Returns what a process needs that opens the Dagster instance."""
+        return base_environment() | {
+            "DAGSTER_HOME": str(self.home.dagster_home),
+            "DATANIKA_DAGSTER_STORAGE_URL": text_of(self.endpoints.dagster),
+            "DATANIKA_CONTROL_PLANE_URL": self.api_url,
+        }
+
+    def control_plane_environment(self) -> dict[str, str]:
+        """Returns what the control plane and its worker need."""
+        given_keys = self.settings.encryption_keys
+        keys = given_keys.get_secret_value() if given_keys else self.secrets.encryption_keys
+        return base_environment() | {
+            "DATANIKA_HOME": str(self.home.path),
+            "DATANIKA_DATABASE_URL": text_of(self.endpoints.app),
+            "DATANIKA_SECRET_KEY": self.secret_key,
+            "DATANIKA_ENCRYPTION_KEYS": keys,
+            "DATANIKA_PUBLIC_URL": self._public_url,
+            "DATANIKA_CONTROL_PLANE_URL": self.api_url,
+            "DATANIKA_DAGSTER_URL": self.dagster_url,
+            "DATANIKA_DAGSTER_PUBLIC_URL": self._dagster_public_url,
+            "DATANIKA_PROVISIONER_SOCKET": str(self.home.provisioner_socket),
+            "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.CONTROL_PLANE),
+            "DATANIKA_ALLOWED_NETWORKS": self.settings.allowed_networks,
+            "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+            "API_KEY_HEADER": self.settings.api_key_header,
+        }
+
+    @classmethod
+    def make(cls, home: Home, port: int, host: str, settings: StackSettings) -> "StackPlan":
+        """Returns the plan of a home, whose secrets are generated on first use.
+
+        Args:
+            home: Made where it does not exist.
+            port: Base port.
+            host: Address that REST API and Dagster UI bind.
+            settings: What the environment says.
+
+        Raises:
+            StackError: The secrets are missing or readable by others, or a URL is missing.
+        """
+        make_private_directory(home.path)
+        secrets = load_or_generate(home)
+        ports = Ports(port)
+        if settings.database_url is None:
+            endpoints = embedded_endpoints(secrets, ports.postgres)
+        else:
+            endpoints = external_endpoints(settings)
+        return cls(home, ports, host, settings, endpoints, secrets)
+
+    @property
+    def _own_address(self) -> str:
+        return "127.0.0.1" if self.host in _ANY_ADDRESS else self.host
+
+    @property
+    def _public_url(self) -> str:
+        return self.settings.public_url or self.api_url
+
+    @property
+    def _dagster_public_url(self) -> str:
+        return self.settings.dagster_public_url or self.dagster_url
+
+    def _spec(
+        self,
+        name: str,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+        **options: object,
+    ) -> ProcessSpec:
+        return ProcessSpec(name, command, environment, self.home.path, **options)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,279 @@
+"""Runs a stack: starts everything in order, keeps it running, stops it in reverse order.
+
+It decides nothing about tenants and executes nothing of theirs: it starts processes and looks at them.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Final
+
+import psutil
+
+from datanika_stack.base_environment import base_environment
+from datanika_stack.clock import utc_now
+from datanika_stack.clusters import ManagedCluster, source_cluster, stack_cluster
+from datanika_stack.databases import ensure_databases
+from datanika_stack.errors import StackError
+from datanika_stack.leftovers import end_leftovers
+from datanika_stack.locations import CodeLocation
+from datanika_stack.ports import ensure_port_free
+from datanika_stack.preparation import (
+    install_dagster_home,
+    migrate_control_plane,
+    migrate_dagster,
+)
+from datanika_stack.private_files import make_private_directory
+from datanika_stack.process_tree import adopt_orphans, end_all, is_alive, reap_orphans
+from datanika_stack.processes import ManagedProcess, ProcessInfo, ProcessSpec, ProcessState
+from datanika_stack.provision import Provisioner
+from datanika_stack.provision_server import ProvisionServer
+from datanika_stack.stack_plan import StackPlan
+from datanika_stack.state import StackState
+
+_TICK_SECONDS: Final = 0.1
+_SLOW_TICK_SECONDS: Final = 1.0
+_POLL_SECONDS: Final = 1.0
+
+Report = Callable[[str], None]
+
+
+class Supervisor:
+    """One running stack.
+
+    Args:
+        plan: What to run, where, with which secrets.
+        report: Is told in a few words what happens; called from this thread alone.
+    """
+
+    def __init__(self, plan: StackPlan, report: Report) -> None:
+        self._plan = plan
+        self._report = report
+        self._stop = threading.Event()
+        self._processes: dict[str, ManagedProcess] = {}
+        self._code_servers = plan.code_servers()
+        self._clusters = _clusters(plan)
+        self._provisioner: ProvisionServer | None = None
+        self._locations: list[CodeLocation] | None = None
+        self._next_slow_tick = 0.0
+        self._was_ready = False
+        self._state = _first_state(plan)
+        self._written: StackState | None = None
+
+    def run(self) -> None:
+        """Starts the stack and returns when it has been told to stop and everything is gone.
+
+        Raises:
+            StackError: It could not be started; whatever had been started is gone.
+        """
+        with self._signals():
+            try:
+                self._start()
+                if not self._stop.is_set():
+                    self._watch()
+            finally:
+                self._shut_down()
+
+    def request_stop(self) -> None:
+        """Asks the stack to stop; asked again, it kills what still runs."""
+        if self._stop.is_set():
+            for process in self._all_processes():
+                process.kill()
+        self._stop.set()
+
+    def _start(self) -> None:
+        adopt_orphans()
+        self._prepare_directories()
+        self._check_ports()
+        self._tell("starting PostgreSQL")
+        for cluster in self._clusters:
+            cluster.start()
+        if self._plan.endpoints.admin is not None:
+            ensure_databases(self._plan.endpoints)
+        self._start_provisioner()
+        self._tell("preparing the databases")
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            # Two chains side by side: each process starts as soon as its own database is ready.
+            chains = [pool.submit(self._start_control_plane), pool.submit(self._start_dagster)]
+            while not all(chain.done() for chain in chains):
+                time.sleep(_TICK_SECONDS)
+                self._save()
+        for chain in chains:
+            chain.result()
+        self._tell("waiting for the processes")
+
+    def _prepare_directories(self) -> None:
+        home = self._plan.home
+        make_private_directory(home.runtime_dir)
+        for directory in (home.logs_dir, home.work_dir, self._plan.dbt_projects_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        ended = end_leftovers(home)
+        if ended:
+            self._report(f"ended {ended} processes of a supervisor that was killed")
+        self._save()
+        install_dagster_home(home.dagster_home)
+        self._code_servers.prepare()
+
+    def _check_ports(self) -> None:
+        plan = self._plan
+        ensure_port_free(plan.ports.api, "REST API", plan.host)
+        ensure_port_free(plan.ports.dagster, "Dagster UI", plan.host)
+
+    def _start_provisioner(self) -> None:
+        provisioner = Provisioner(self._plan.endpoints.provisioner, self._plan.warehouse_name_key)
+        self._provisioner = ProvisionServer(provisioner, self._plan.home.provisioner_socket)
+        self._provisioner.start()
+
+    def _start_control_plane(self) -> None:
+        plan = self._plan
+        log_file = plan.home.logs_dir / "migrate.log"
+        operator = plan.bootstrap_environment()
+        migrate_control_plane(plan.endpoints.owner, base_environment(), operator, log_file)
+        self._launch(plan.control_plane())
+        self._launch(plan.worker())
+
+    def _start_dagster(self) -> None:
+        plan = self._plan
+        log_file = plan.home.logs_dir / "migrate.log"
+        migrate_dagster(plan.endpoints.dagster, plan.dagster_environment(), log_file)
+        self._launch(plan.gateway())
+        self._launch(plan.daemon())
+
+    def _launch(self, spec: ProcessSpec) -> None:
+        if not self._stop.is_set():
+            process = ManagedProcess(spec, self._plan.home.logs_dir)
+            process.start()
+            self._processes[spec.name] = process
+
+    def _watch(self) -> None:
+        poller = threading.Thread(target=self._poll_locations, daemon=True)
+        poller.start()
+        while not self._stop.wait(_TICK_SECONDS):
+            for process in self._all_processes():
+                process.tick()
+            if self._locations is not None:
+                self._code_servers.sync(self._locations)
+            if time.monotonic() >= self._next_slow_tick:
+                self._next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
+                self._slow_tick()
+            self._judge()
+        poller.join()
+
+    def _slow_tick(self) -> None:
+        for cluster in self._clusters:
+            cluster.tick()
+        reap_orphans({process.pid for process in self._all_processes() if process.pid})
+
+    def _poll_locations(self) -> None:
+        source = self._plan.location_source()
+        while not self._stop.wait(_POLL_SECONDS):
+            # An unreachable control plane changes nothing: the last list stays good.
+            listed = source.list()
+            if listed is not None:
+                self._locations = listed
+
+    def _judge(self) -> None:
+        core = list(self._processes.values())
+        is_serving = all(process.state is ProcessState.RUNNING for process in core)
+        if is_serving and not self._was_ready:
+            self._was_ready = True
+            self._tell(f"ready: {self._plan.api_url}  {self._plan.dagster_url}")
+        if self._was_ready:
+            self._state.state = "running" if is_serving else "degraded"
+        self._save()
+
+    def _shut_down(self) -> None:
+        self._stop.set()
+        self._state.state = "stopping"
+        self._tell("stopping")
+        # Whoever starts work ends first, whoever is asked by others last.
+        named = self._processes
+        for names in (("daemon",), ("gateway", "worker"), ("control_plane",)):
+            stage = [named[name] for name in names if name in named]
+            if "gateway" in names:
+                stage += self._code_servers.processes()
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                list(pool.map(ManagedProcess.end, stage))
+        if self._provisioner is not None:
+            self._provisioner.close()
+        self._end_orphans()
+        for cluster in reversed(self._clusters):
+            cluster.stop()
+        self._state.state = "stopped"
+        self._tell("stopped")
+
+    def _end_orphans(self) -> None:
+        """Ends work that outlived the process that had started it, but not the databases."""
+        kept = {cluster.cluster.pid for cluster in self._clusters}
+        children = [child for child in psutil.Process().children() if child.pid not in kept]
+        end_all(filter(is_alive, children), grace_seconds=5.0)
+        reap_orphans(set())
+
+    def _all_processes(self) -> list[ManagedProcess]:
+        return [*self._processes.values(), *self._code_servers.processes()]
+
+    def _tell(self, phase: str) -> None:
+        self._state.phase = phase
+        self._save()
+        self._report(phase)
+
+    def _save(self) -> None:
+        """Writes the state file if anything in it has changed."""
+        clusters = [info for cluster in self._clusters if (info := cluster.info())]
+        self._state.processes = clusters + self._provisioner_info()
+        self._state.processes += [process.info() for process in self._all_processes()]
+        if self._state != self._written:
+            self._state.write(self._plan.home)
+            self._written = self._state.copy()
+
+    def _provisioner_info(self) -> list[ProcessInfo]:
+        if self._provisioner is None or not self._provisioner.is_alive():
+            return []
+        state = ProcessState.RUNNING.value
+        # It is a thread of this process: it starts and ends with it.
+        return [ProcessInfo("provisioner", None, state, 0, self._state.started_at, None)]
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            self.request_stop()
+
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = [signal.signal(number, handle) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _clusters(plan: StackPlan) -> list[ManagedCluster]:
+    source = source_cluster(plan.home, plan.ports, plan.secrets)
+    optional = ManagedCluster("source", source, is_optional=True)
+    if not plan.is_embedded:
+        return [optional]
+    own = stack_cluster(plan.home, plan.ports, plan.secrets)
+    return [ManagedCluster("postgres", own), optional]
+
+
+def _first_state(plan: StackPlan) -> StackState:
+    process = psutil.Process()
+    if not plan.home.path.is_dir():
+        raise StackError(f"{plan.home.path} is no directory")
+    return StackState(
+        pid=process.pid,
+        created_at=process.create_time(),
+        started_at=utc_now().isoformat(),
+        state="starting",
+        phase="starting",
+        port=plan.ports.base,
+        host=plan.host,
+        api_url=plan.api_url,
+        dagster_url=plan.dagster_url,
+        database_url=plan.endpoints.shown(),
+    )
