@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from dagster import Definitions, asset
-from datanika_dagster.build import build_definitions
 
+from datanika_dagster.build import build_definitions
 from datanika_manifest.code_location import CodeLocation, ConnectionRef
 from datanika_manifest.uploads import Upload, UploadTable, WriteDisposition
 

@@ -32,7 +32,7 @@ def table_checksum(
     """Computes the checksum of `columns` (default: all of the table's)."""
     connection.execute("set timezone = 'UTC'")
     names = columns or [row[0] for row in connection.execute(_COLUMNS, [schema, table])]
-    parts = [sql.SQL("count(*)")]
+    parts: list[sql.Composable] = [sql.SQL("count(*)")]
     for name in names:
         column = sql.Identifier(name)
         parts.append(sql.SQL("count({})").format(column))

@@ -9,9 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datanika_stack.demo.local_stack import LocalStack
-from datanika_stack.layout import Home
-
 _COMMAND = [sys.executable, "-m", "datanika_stack.cli.main"]
 
 
@@ -54,22 +51,18 @@ class Workspace:
         return Demo(time.monotonic() - started, json.loads(output))
 
     def start(self) -> tuple[float, dict[str, Any]]:
-        """Starts the demo's stack and source again.
+        """Starts the demo's stack, and with it its source, again.
 
         Returns:
             Seconds until `up` said that it is ready, and its status.
         """
         _ = self.demo
         seconds = up(self.home, self.port)
-        self._stack().source().start()
         return seconds, json.loads(run_datanika("status", "--json", "--home", str(self.home)))
 
     def stop(self) -> None:
-        """Stops the demo's stack and source."""
-        self._stack().stop()
-
-    def _stack(self) -> LocalStack:
-        return LocalStack.at(Home.at(self.home), self.port)
+        """Stops the demo's stack and, with it, its source."""
+        run_datanika("down", "--home", str(self.home))
 
 
 def up(home: Path, port: int) -> float:

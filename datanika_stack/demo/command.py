@@ -20,7 +20,7 @@ from datanika_stack.demo.local_stack import LocalStack
 from datanika_stack.demo.report import Report, print_report
 from datanika_stack.demo.scenario import perform
 from datanika_stack.errors import StackError
-from datanika_stack.layout import DEFAULT_PORT, Home
+from datanika_stack.layout import Home
 from datanika_stack.settings import ClientSettings
 
 EXIT_FAILED = 1
@@ -45,8 +45,8 @@ def demo(
         Path | None, typer.Option(help="Where the stack keeps its state; default .datanika.")
     ] = None,
     port: Annotated[
-        int, typer.Option(help="Port of the REST API; the next three are used too.")
-    ] = DEFAULT_PORT,
+        int | None, typer.Option(help="Port of the REST API, 8700; the next three are used too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     leave: Annotated[bool, typer.Option("--exit", help="End when the job is done.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
@@ -98,7 +98,7 @@ def _stop(stack: LocalStack, console: Console) -> None:
     try:
         with Display(console) as display, display.phase("stop", "Stopping everything"):
             stack.stop()
-    except DemoFailedError as error:
+    except StackError as error:
         console.print(Text(f"Could not stop the stack. {error}", style="red"), soft_wrap=True)
         raise typer.Exit(EXIT_FAILED) from None
     finally:

@@ -6,14 +6,14 @@ cluster of its own, because to the product it is somebody else's database.
 
 import hashlib
 import hmac
-import json
 import subprocess
-import sys
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import psycopg
 
+from datanika_stack import control
+from datanika_stack.base_environment import PYTHON
+from datanika_stack.clusters import source_cluster
 from datanika_stack.demo import airline
 from datanika_stack.demo.journey import DemoFailedError, Person
 from datanika_stack.layout import Home, Ports
@@ -24,68 +24,87 @@ from datanika_stack.settings import StackSettings
 LOOPBACK = "127.0.0.1/32"
 """The demo's source is on this machine, which connections may not reach unless it is allowed."""
 
-_COMMAND = [sys.executable, "-m", "datanika_stack.cli.main"]
-_START_TIMEOUT_SECONDS = 180
-_STOP_TIMEOUT_SECONDS = 60
+_START_TIMEOUT_SECONDS = 240
 
 
 @dataclass(frozen=True)
+class Addresses:
+    """Where a running stack is reached."""
+
+    api_url: str
+    dagster_url: str
+
+
+@dataclass
 class LocalStack:
     """The demo's processes in one home.
 
     Attributes:
         home: The directory of the stack.
-        ports: The stack's ports; the source database has the one after them.
+        ports: The stack's ports; one of them is the source database's.
         secrets: What opens them.
+        is_ours: Whether this demo has started the stack, and therefore stops it.
     """
 
     home: Home
     ports: Ports
-    secrets: Secrets
+    secrets: Secrets = field(repr=False)
+    is_ours: bool = False
 
     @classmethod
-    def at(cls, home: Home, port: int) -> "LocalStack":
+    def at(cls, home: Home, port: int | None) -> "LocalStack":
         """Returns the stack of `home`; its secrets are made where it is new.
+
+        Args:
+            home: The directory of the stack.
+            port: Base port; None stands for the one that this home had before.
 
         Raises:
             StackError: The home's secrets cannot be used.
         """
-        return cls(home, Ports(port), load_or_generate(home))
+        return cls(home, Ports(control.port_of(home, port)), load_or_generate(home))
 
-    def start(self) -> dict[str, Any]:
-        """Starts the stack (or finds it running) and returns `datanika status --json`.
+    def start(self) -> Addresses:
+        """Starts the stack unless it runs already, and returns where it is.
 
         Raises:
             DemoFailedError: It did not start; the message is the command's.
         """
-        networks = ",".join(filter(None, [StackSettings().allowed_networks, LOOPBACK]))
-        # env(1) adds the variable to what the stack inherits anyway.
-        allow = ["env", f"DATANIKA_ALLOWED_NETWORKS={networks}"]
-        options = ["--detach", "--port", str(self.ports.base)]
-        self._command([*allow, *_COMMAND, "up", *options], _START_TIMEOUT_SECONDS)
-        return json.loads(self._command([*_COMMAND, "status", "--json"], _STOP_TIMEOUT_SECONDS))
+        self.is_ours = self.is_ours or control.status_of(self.home).state == "stopped"
+        if self.is_ours:
+            self._up()
+        status = control.status_of(self.home)
+        if not status.api_url or not status.dagster_url:
+            raise DemoFailedError(f"The stack in {self.home.path} is {status.state}.")
+        return Addresses(status.api_url, status.dagster_url)
 
     def stop(self) -> None:
-        """Stops the stack and the source database; does nothing where they do not run.
+        """Stops what this demo has started: the stack, and with it the source database.
 
         Raises:
-            DemoFailedError: The stack did not stop.
+            StackError: Something could not be stopped.
         """
-        try:
-            self._command([*_COMMAND, "down"], _STOP_TIMEOUT_SECONDS)
-        finally:
-            self.source().stop()
+        if not self.is_ours:
+            return
+        control.stop(self.home)
+        self.source().stop()
 
-    def fill_source(self) -> dict[str, int]:
-        """Starts the source database and fills it; returns rows per table.
+    def start_source(self) -> None:
+        """Starts the source database; the stack adopts it and looks after it from then on.
 
         Raises:
             StackError: The cluster did not start.
+        """
+        self.source().start()
+
+    def fill_source(self) -> dict[str, int]:
+        """Fills the source database, which runs; returns rows per table.
+
+        Raises:
             DataSetMissingError: The data set is not installed.
             psycopg.Error: The server refused something.
         """
         source = self.source()
-        source.start()
         with psycopg.connect(source.dsn(), autocommit=True) as connection:
             found = connection.execute(
                 "select 1 from pg_database where datname = %s", [airline.DATABASE]
@@ -96,18 +115,7 @@ class LocalStack:
 
     def source(self) -> EmbeddedPostgres:
         """Returns the source cluster."""
-        return EmbeddedPostgres(
-            self.home.path / "source",
-            self.source_port,
-            self.home.runtime_dir / "source",
-            self.secrets.source_password,
-            log_file=self.home.logs_dir / "source.log",
-        )
-
-    @property
-    def source_port(self) -> int:
-        """TCP port of the source cluster."""
-        return self.ports.base + 3
+        return source_cluster(self.home, self.ports, self.secrets)
 
     def source_url(self) -> str:
         """Returns the read-only libpq URL of the source database."""
@@ -133,20 +141,21 @@ class LocalStack:
         key = self.secrets.source_password.encode()
         return hmac.new(key, purpose.encode(), hashlib.sha256).hexdigest()[:24]
 
-    def _command(self, arguments: list[str], timeout_seconds: int) -> str:
+    def _up(self) -> None:
+        networks = ",".join(filter(None, [StackSettings().allowed_networks, LOOPBACK]))
+        # env(1) adds the variable to what the stack inherits anyway.
+        environment = ["env", f"DATANIKA_ALLOWED_NETWORKS={networks}"]
+        options = ["--detach", "--home", str(self.home.path), "--port", str(self.ports.base)]
         try:
             done = subprocess.run(  # noqa: S603 - own arguments
-                [*arguments, "--home", str(self.home.path)],
+                [*environment, *PYTHON, "datanika_stack.cli.main", "up", *options],
                 capture_output=True,
                 text=True,
-                timeout=timeout_seconds,
+                timeout=_START_TIMEOUT_SECONDS,
                 check=False,
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
-            raise DemoFailedError(
-                f"`datanika {arguments[-1]}` has not ended within {timeout_seconds} s."
-            ) from None
+            raise DemoFailedError("`datanika up` has not ended in time.") from None
         if done.returncode != 0:
             raise DemoFailedError(done.stderr.strip() or done.stdout.strip())
-        return done.stdout

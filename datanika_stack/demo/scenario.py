@@ -8,7 +8,7 @@ from datanika_stack.api_client import ApiClient
 from datanika_stack.demo import definitions, verification
 from datanika_stack.demo.display import Display
 from datanika_stack.demo.journey import DemoFailedError, Journey, Person, rows_of, tests_of
-from datanika_stack.demo.local_stack import LocalStack
+from datanika_stack.demo.local_stack import Addresses, LocalStack
 from datanika_stack.demo.report import Report
 
 _STEPS = {"load": "upload__", "transform": "dbt__"}
@@ -23,9 +23,9 @@ def perform(stack: LocalStack, display: Display) -> Report:
         StackError: The source database did not start.
         psycopg.Error: One of the databases refused something.
     """
-    status, source_rows = _start(stack, display)
+    addresses, source_rows = _start(stack, display)
     owner = Person(definitions.OWNER_EMAIL, stack.owner_password())
-    with ApiClient(status["api_url"]) as client:
+    with ApiClient(addresses.api_url) as client:
         journey = Journey(client, display, owner)
         run = _travel(journey, stack, display)
         warehouse_url = journey.warehouse_login()["url"]
@@ -35,8 +35,8 @@ def perform(stack: LocalStack, display: Display) -> Report:
         org=journey.org,
         email=owner.email,
         password=owner.password,
-        api_url=status["api_url"],
-        dagster_url=status["dagster_url"],
+        api_url=addresses.api_url,
+        dagster_url=addresses.dagster_url,
         source_url=stack.source_url(),
         warehouse_url=warehouse_url,
         tables=tables,
@@ -46,18 +46,19 @@ def perform(stack: LocalStack, display: Display) -> Report:
     )
 
 
-def _start(stack: LocalStack, display: Display) -> tuple[dict[str, Any], dict[str, int]]:
+def _start(stack: LocalStack, display: Display) -> tuple[Addresses, dict[str, int]]:
     """Starts the stack and fills the source at the same time: they do not need each other."""
 
     def fill() -> dict[str, int]:
         with display.phase("source", "Filling the source database with real data"):
             return stack.fill_source()
 
+    stack.start_source()
     with ThreadPoolExecutor(max_workers=1) as pool:
         filling = pool.submit(fill)
         with display.phase("stack", "Starting the stack"):
-            status = stack.start()
-        return status, filling.result()
+            addresses = stack.start()
+        return addresses, filling.result()
 
 
 def _travel(journey: Journey, stack: LocalStack, display: Display) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def _travel(journey: Journey, stack: LocalStack, display: Display) -> dict[str, 
         journey.sign_up()
         journey.make_owner_an_operator(stack.operator())
     with display.phase("define", "Defining connections, load, models, tests and schedule"):
-        journey.define(source_port=stack.source_port, source_password=stack.reader_password())
+        journey.define(source_port=stack.ports.source, source_password=stack.reader_password())
     with display.phase("publish", "Publishing to Dagster"):
         journey.publish()
     with display.phase("run", "Running: load, transform, test"):

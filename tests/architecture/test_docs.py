@@ -1,0 +1,149 @@
+"""The documentation names what exists, and everything that exists is documented."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import AliasChoices
+from pydantic_settings import BaseSettings
+from typer.main import get_command
+
+import control_plane
+from control_plane.core.errors import DatanikaError
+from datanika_manifest.connectors.registry import CONNECTORS
+from datanika_stack.cli.main import app
+from datanika_stack.cli.reference import render, walk
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SETTINGS_MODULES = (
+    "control_plane.settings",
+    "datanika_dagster.settings",
+    "datanika_stack.settings",
+)
+# What every process of a machine has, and what the stack hands to processes that it starts.
+NOT_FOR_USERS = {"PATH", "LANG", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DATANIKA_TASK_TOKEN_FD"}
+SECOND_NAMES = {"DATANIKA_DBT_PROJECTS_DIR", "DATANIKA_API_KEY_HEADER"}
+
+
+def missing(names, text):
+    """Returns the names that `text` does not have as whole words."""
+    return sorted(n for n in names if not re.search(rf"(?<![\w.]){re.escape(n)}(?![\w])", text))
+
+
+def paths_in(text):
+    """Returns what looks like a path of this repository: link targets and code with a slash."""
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    code = re.findall(r"`([\w.]+/[\w./-]*|\.env\.example|[\w.-]+\.(?:toml|yml|lock))`", text)
+    return {p for p in [*links, *code] if not p.startswith((".venv", ".datanika"))}
+
+
+def shell_lines(text):
+    """Returns the commands of the shell blocks, continuation lines joined, comments left out."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line.split(" #")[0].strip() for line in joined.splitlines() if line.strip()]
+
+
+def unknown_commands(text):
+    """Returns the `datanika …` commands in shell blocks that the program does not have."""
+    known = {path for path, _ in walk(get_command(app), "datanika")}
+    used = [m for line in shell_lines(text) for m in re.findall(r"datanika(?: [a-z-]+)+", line)]
+    return [u for u in used if not any(f"{u} ".startswith(f"{path} ") for path in known)]
+
+
+def environment_names():
+    """Returns every variable that a settings module reads."""
+    names = set()
+    for module_name in SETTINGS_MODULES:
+        module = importlib.import_module(module_name)
+        for _, kind in inspect.getmembers(module, inspect.isclass):
+            if issubclass(kind, BaseSettings) and kind.__module__ == module_name:
+                names |= settings_of(kind)
+    return names - NOT_FOR_USERS - SECOND_NAMES
+
+
+def settings_of(kind):
+    prefix = kind.model_config.get("env_prefix", "")
+    names = set()
+    for name, field in kind.model_fields.items():
+        alias = field.validation_alias
+        if isinstance(alias, AliasChoices):
+            names |= {str(choice) for choice in alias.choices}
+        else:
+            names.add(str(alias) if alias else f"{prefix}{name}".upper())
+    return names
+
+
+def error_codes():
+    for module in pkgutil.walk_packages(control_plane.__path__, "control_plane."):
+        importlib.import_module(module.name)
+    kinds, codes = [DatanikaError], set()
+    while kinds:
+        kind = kinds.pop()
+        codes.add(kind.code)
+        kinds += kind.__subclasses__()
+    return codes
+
+
+@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+class TestNamedThingsExist:
+    def test_paths(self, text):
+        assert [path for path in sorted(paths_in(text)) if not (ROOT / path).exists()] == []
+
+    def test_make_targets(self, text):
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        lines = [line for line in shell_lines(text) if line.startswith("make ")]
+        used = {word for line in lines for word in re.findall(r"(?<= )[a-z-]+(?= |$)", line)}
+        assert used - targets == set()
+
+    def test_commands(self, text):
+        assert unknown_commands(text) == []
+
+
+class TestEverythingIsDocumented:
+    def test_cli_page_is_what_the_command_says(self):
+        written = (DOCS / "cli.md").read_text()
+        assert written == render(app), "run: python -m datanika_stack.cli.reference > docs/cli.md"
+
+    def test_connectors(self):
+        assert missing(CONNECTORS, (DOCS / "connectors.md").read_text()) == []
+
+    def test_settings_in_install(self):
+        assert missing(environment_names(), (DOCS / "install.md").read_text()) == []
+
+    def test_settings_in_env_example(self):
+        only_for_commands = {"DATANIKA_API_KEY", "DATANIKA_ORG"}
+        text = (ROOT / ".env.example").read_text()
+        assert missing(environment_names() - only_for_commands, text) == []
+
+    def test_error_codes(self):
+        assert missing(error_codes(), (DOCS / "errors.md").read_text()) == []
+
+
+class TestTheseTestsCanFail:
+    def test_missing(self):
+        assert missing({"DATANIKA_HOME", "HOME"}, "`DATANIKA_HOME_2` and DATANIKA_HOME.") == [
+            "HOME"
+        ]
+
+    def test_paths(self):
+        assert paths_in("[a](docs/no.md) `control_plane/no.py` `.venv/x` <http://a/b>") == {
+            "docs/no.md",
+            "control_plane/no.py",
+        }
+
+    def test_commands(self):
+        text = "```sh\ndatanika fly away\ndatanika run launch --follow\n```"
+        assert unknown_commands(text) == ["datanika fly away"]
+
+    def test_settings_are_found(self):
+        assert {"DATANIKA_HOME", "DBT_PROJECTS_DIR", "DATANIKA_SECRET_KEY"} <= environment_names()
+
+    def test_codes_are_found(self):
+        assert {"not_found", "sealed"} <= error_codes()
