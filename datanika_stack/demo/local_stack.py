@@ -158,4 +158,6 @@ class LocalStack:
         except subprocess.TimeoutExpired:
             raise DemoFailedError("`datanika up` has not ended in time.") from None
         if done.returncode != 0:
-            raise DemoFailedError(done.stderr.strip() or done.stdout.strip())
+            said = done.stderr.strip()
+            # Before its error it tells what it was doing.
+            raise DemoFailedError(said[max(said.find("error: "), 0) :])

@@ -1,0 +1,83 @@
+"""Sign-up, login, renewal and logout, against a served control plane."""
+
+import json
+import stat
+from pathlib import Path
+
+from tests.datanika_stack.cli.conftest import PASSWORD
+
+
+def logins_file(command):
+    return next(Path(command.environment["XDG_CONFIG_HOME"]).rglob("logins.json"))
+
+
+def test_sign_up_logs_in(command):
+    me = command.json("whoami")
+    assert me["user"]["email"] == command.email
+    assert [org["slug"] for org in me["orgs"]] == [command.org]
+    assert command.json("org", "get")["slug"] == command.org
+    assert command.json("org", "list")[0]["role"] == "owner"
+
+
+def test_tokens_are_private_and_the_password_is_nowhere(command):
+    path = logins_file(command)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert PASSWORD not in path.read_text()
+
+
+def test_login_chooses_the_only_org(command, make_command):
+    other = make_command()
+    options = ["--email", command.email, "--password-stdin"]
+    answer = other.json("login", *options, stdin=f"{PASSWORD}\n")
+    assert answer["org"] == command.org
+    assert "token" not in json.dumps(answer)
+    assert other.json("org", "get")["slug"] == command.org
+
+
+def test_wrong_password(command):
+    options = ["--email", command.email, "--password-stdin"]
+    error = command.error("login", *options, stdin="wrong password\n")
+    assert error["status"] == 401
+    assert "wrong password" not in json.dumps(error)
+
+
+def test_an_expired_login_is_renewed_and_kept(command):
+    path = logins_file(command)
+    content = json.loads(path.read_text())
+    for login in content["logins"].values():
+        login["access_token"] = "expired"
+    path.write_text(json.dumps(content))
+    assert command.json("whoami")["user"]["email"] == command.email
+    kept = json.loads(path.read_text())["logins"]
+    assert all(login["access_token"] != "expired" for login in kept.values())
+    assert command.json("whoami")["user"]["email"] == command.email
+
+
+def test_logout_forgets_and_ends_the_login(command):
+    stolen = logins_file(command).read_text()
+    command.run("logout")
+    error = command.error("whoami", exit_code=2)
+    assert "datanika login" in error["detail"]
+    logins_file(command).write_text(stolen)
+    refresh = command.error("whoami")
+    assert refresh["status"] == 401
+
+
+def test_not_logged_in(make_command):
+    assert "Not logged in" in make_command().error("whoami", exit_code=2)["detail"]
+
+
+def test_nobody_there(make_command):
+    command = make_command()
+    command.environment["DATANIKA_API_URL"] = "http://127.0.0.1:9"
+    options = ["--email", "a@example.com", "--password-stdin"]
+    assert command.error("login", *options, stdin="x\n")["code"] == "client.unreachable"
+    assert "Cannot reach" in command.run("login", *options, stdin="x\n", exit_code=1).stderr
+
+
+def test_the_url_of_a_local_stack_is_found(command, tmp_path):
+    url = command.environment.pop("DATANIKA_API_URL")
+    home = tmp_path / "stack"
+    home.mkdir()
+    (home / "supervisor.json").write_text(json.dumps({"api_url": url}))
+    assert command.json("whoami", "--home", str(home))["user"]["email"] == command.email

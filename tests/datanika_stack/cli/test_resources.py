@@ -1,0 +1,101 @@
+"""Connections, keys and the errors of the API, by the command line."""
+
+import json
+
+CONFIG = ["--set", "host=db.example.com", "--set", "database=crm", "--set", "user=reader"]
+CREATE = ["connection", "create", "--connector", "postgres", "--direction", "source"]
+SECRET = "canary-secret"
+
+
+def create(command, name="CRM"):
+    options = ["--name", name, *CONFIG, "--password-stdin"]
+    return command.json(*CREATE, *options, stdin=f"{SECRET}\n")
+
+
+class TestConnections:
+    def test_create_list_get_update_delete(self, command):
+        made = create(command)
+        assert made["secrets_set"] == ["password"]
+        assert [row["slug"] for row in command.json("connection", "list")] == ["crm"]
+        for reference in ("crm", "CRM", str(made["id"])):
+            assert command.json("connection", "get", reference) == made
+        changed = command.json("connection", "update", "crm", "--set", "port=5433")
+        assert changed["config"]["port"] == 5433
+        assert changed["config"]["host"] == "db.example.com"
+        assert command.json("connection", "delete", "crm") == {"deleted": made["id"]}
+        assert command.json("connection", "list") == []
+
+    def test_secrets_are_never_shown(self, command):
+        create(command)
+        for arguments in (["list"], ["get", "crm"]):
+            assert SECRET not in command.run("connection", *arguments).output
+            assert SECRET not in command.run("connection", *arguments, "--json").output
+
+    def test_config_from_a_file(self, command, tmp_path):
+        path = tmp_path / "config.json"
+        config = {"host": "h", "database": "d", "user": "u", "password": SECRET}
+        path.write_text(json.dumps(config))
+        made = command.json(*CREATE, "--name", "a", "--config-file", str(path))
+        assert made["config"]["host"] == "h"
+
+    def test_the_whole_object_from_standard_input(self, command):
+        body = {
+            "name": "whole",
+            "connector": "postgres",
+            "direction": "both",
+            "config": {"host": "h", "database": "d", "user": "u", "password": SECRET},
+        }
+        made = command.json("connection", "create", "--file", "-", stdin=json.dumps(body))
+        assert made["direction"] == "both"
+
+    def test_a_secret_argument_is_refused(self, command):
+        arguments = [*CREATE, "--name", "a", *CONFIG, "--set", f"password={SECRET}"]
+        result = command.run(*arguments, exit_code=2)
+        assert "not taken from the command line" in result.stderr
+        assert SECRET not in result.output
+
+    def test_the_api_names_the_wrong_field(self, command):
+        error = command.error(*CREATE, "--name", "a", "--set", "host=h")
+        assert error["status"] == 422
+        assert {"/config/database", "/config/user"} <= {e["pointer"] for e in error["errors"]}
+        text = command.run(*CREATE, "--name", "a", "--set", "host=h", exit_code=1).stderr
+        assert "/config/database" in text
+
+    def test_an_unknown_name_lists_the_known_ones(self, command):
+        create(command)
+        error = command.error("connection", "get", "erp", exit_code=2)
+        assert error["detail"] == "No 'erp' in connections; there are: crm."
+
+
+class TestKeys:
+    def test_a_key_works_instead_of_a_login(self, command, make_command):
+        options = ["--name", "ci", "--scope", "connections:read", "--scope", "orgs:read"]
+        key = command.json("key", "create", *options)["key"]
+        assert [row["name"] for row in command.json("key", "list")] == ["ci"]
+        assert key not in command.run("key", "list", "--json").output
+        program = make_command()
+        program.environment |= {"DATANIKA_API_KEY": key, "DATANIKA_ORG": command.org}
+        assert program.json("connection", "list") == []
+        assert program.error("key", "list")["status"] == 403
+        command.run("key", "delete", "ci")
+        assert program.error("connection", "list")["status"] == 401
+
+
+class TestOrgs:
+    def test_another_org_does_not_exist(self, command, make_command):
+        assert command.error("connection", "list", "--org", "nobody_has_this")["status"] == 404
+        assert command.error("org", "use", "nobody_has_this")["status"] == 404
+
+    def test_choosing_an_org(self, command):
+        assert command.json("org", "use", command.org)["slug"] == command.org
+
+
+class TestOutput:
+    def test_tables_for_people(self, command):
+        create(command)
+        lines = command.run("connection", "list").stdout.splitlines()
+        assert lines[0].split() == ["id", "slug", "name", "connector", "direction"]
+        assert lines[1].split()[1:] == ["crm", "CRM", "postgres", "source"]
+
+    def test_an_empty_list(self, command):
+        assert "Nothing yet" in command.run("key", "list").stdout
