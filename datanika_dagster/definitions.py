@@ -1,0 +1,46 @@
+"""Entry point of a code location: `-m datanika_dagster.definitions` with DATANIKA_ORG.
+
+A function rather than a module-level object, because a process that has imported the module for
+one run must not show its definitions to another. What a run was planned from is what it loads:
+the manifest's SHA-256 travels in the plan, and a publish in between changes nothing
+(docs/decisions/0011-a-run-keeps-its-manifest.md).
+"""
+
+import dagster as dg
+from dagster._core.definitions.definitions_load_context import (
+    DefinitionsLoadContext,
+    DefinitionsLoadType,
+)
+
+from datanika_dagster import control_plane_client, settings
+from datanika_dagster.build import build_definitions
+from datanika_dagster.launcher.task_token import token_of_process
+from datanika_dagster.tags import MANIFEST_METADATA
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Loads the org's manifest and builds what it describes.
+
+    Raises:
+        SettingMissing: DATANIKA_ORG is not set.
+        ControlPlaneUnreachable: The control plane does not answer.
+        ControlPlaneRefused: Nothing is published, or this process may not read it.
+        ManifestError: What came is not that org's manifest.
+    """
+    config = settings.read()
+    org = config.required_org()
+    with control_plane_client.of_process(config, token_of_process(config)) as client:
+        manifest = client.manifest(org, _planned_sha256() or config.manifest)
+    # The public with_reconstruction_metadata alone is lost on the way (Dagster 1.13.27).
+    DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(
+        MANIFEST_METADATA, manifest.sha256()
+    )
+    return build_definitions(manifest)
+
+
+def _planned_sha256() -> str | None:
+    context = DefinitionsLoadContext.get()
+    if context.load_type is not DefinitionsLoadType.RECONSTRUCTION:
+        return None
+    return context.reconstruction_metadata.get(MANIFEST_METADATA)

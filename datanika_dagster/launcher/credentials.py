@@ -1,0 +1,107 @@
+"""A run's credentials: asked for once, when the first step needs them, and kept in memory only.
+
+From a run that the launcher started, the task token is there already; a run from a shell
+exchanges its API key for one. What comes back is handed to jobs connection by connection.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from datanika_dagster import control_plane_client, settings
+from datanika_dagster.control_plane_client import Redeemed, RunIntent
+from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, SettingMissing
+from datanika_dagster.launcher.job import Secrets
+from datanika_dagster.launcher.task_token import token_of_process
+from datanika_dagster.settings import Settings
+from datanika_manifest.code_location import CodeLocation
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a run may use.
+
+    Attributes:
+        allowed_networks: Networks that its connections may reach although refused by default.
+    """
+
+    allowed_networks: tuple[str, ...]
+    _connections: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    def only(self, *slugs: str) -> Secrets:
+        """Returns the connections that one job uses.
+
+        Raises:
+            Failure: The control plane gave no such connection to this run.
+        """
+        missing = [slug for slug in slugs if slug not in self._connections]
+        if missing:
+            raise dg.Failure(
+                f"This run was not given the connection '{missing[0]}'. Was it deleted?",
+                allow_retries=False,
+            )
+        return {slug: self._connections[slug] for slug in slugs}
+
+
+@dataclass
+class _Grants:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    by_run: dict[str, Granted] = field(default_factory=dict, repr=False)
+
+
+_GRANTS = _Grants()
+
+
+def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
+    """Returns what the run of `context` may use.
+
+    Args:
+        context: A step of the run.
+        manifest: The manifest that the run keeps.
+
+    Raises:
+        Failure: The token or the key was refused, or the control plane does not answer.
+    """
+    with _GRANTS.lock:
+        if context.run_id not in _GRANTS.by_run:
+            try:
+                _GRANTS.by_run[context.run_id] = _redeem(context, manifest)
+            except ExecutionError as error:
+                raise dg.Failure(
+                    f"No credentials for this run: {error}",
+                    allow_retries=isinstance(error, ControlPlaneUnreachable),
+                ) from None
+        return _GRANTS.by_run[context.run_id]
+
+
+def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
+    config = settings.read()
+    token = token_of_process(config) or _token_for_shell(context, manifest, config)
+    with control_plane_client.of_process(config, token) as client:
+        redeemed: Redeemed = client.redeem(token)
+    if redeemed.org != manifest.org:
+        raise ExecutionError("The task token belongs to another organization.")
+    return Granted(redeemed.allowed_networks, redeemed.connections)
+
+
+def _token_for_shell(
+    context: dg.AssetExecutionContext, manifest: CodeLocation, config: Settings
+) -> str:
+    if config.api_key is None:
+        raise SettingMissing("DATANIKA_API_KEY is not set: make a key with run scope.")
+    config.required_dagster_home()
+    selection = context.run.asset_selection
+    intent = RunIntent(
+        org=manifest.org,
+        manifest_sha256=manifest.sha256(),
+        asset_keys=sorted(list(key.path) for key in selection or _all_assets(context)),
+    )
+    with control_plane_client.of_process(config) as client:
+        return client.task_token(context.run_id, intent).token
+
+
+def _all_assets(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
+    return set(context.job_def.asset_layer.selected_asset_keys)

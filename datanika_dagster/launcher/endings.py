@@ -1,0 +1,83 @@
+"""What the ending of a job means to its step."""
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from datanika_dagster.errors import MessageRefused
+from datanika_dagster.launcher.messages import StepContract
+
+RETRYABLE = 75  # EX_TEMPFAIL of sysexits.h
+CANCELLED = 130
+NAMED = 10
+
+
+class _Error(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class _Outcome(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    ok: bool
+    value: JsonValue = None
+    error: _Error | None = None
+
+
+def read_outcome(outcome: Any) -> Mapping[str, Any]:
+    """Returns a job's own account of how it ended.
+
+    Raises:
+        MessageRefused: It has another form.
+    """
+    try:
+        return _Outcome.model_validate(outcome).model_dump()
+    except ValidationError:
+        raise MessageRefused("The job ended with a message of another form.") from None
+
+
+def raise_unless_complete(
+    exit_code: int | None, outcome: Mapping[str, Any] | None, contract: StepContract
+) -> None:
+    """Returns if the job did all of its step.
+
+    Args:
+        exit_code: Of the job's process, None where it would not end.
+        outcome: The job's own account, None where it gave none.
+        contract: What it was to report, and what it did.
+
+    Raises:
+        Failure: Anything is missing; `description` says what.
+    """
+    error = (outcome or {}).get("error")
+    if error:
+        raise dg.Failure(
+            error["message"],
+            metadata={"datanika/code": error["code"], "datanika/field": error["field"] or ""},
+            allow_retries=exit_code == RETRYABLE,
+        )
+    if exit_code != 0 or not outcome:
+        raise dg.Failure(_death(exit_code), allow_retries=exit_code == -signal.SIGKILL)
+    missing = contract.unreported()
+    if missing:
+        names = ", ".join(missing[:NAMED]) + (" and more" if len(missing) > NAMED else "")
+        raise dg.Failure(f"The job ended without reporting {names}.", allow_retries=False)
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "The job said it was done and did not end; it was killed."
+    if exit_code == -signal.SIGKILL:
+        return "The job was killed (SIGKILL). The machine may have run out of memory."
+    if exit_code < 0:
+        return f"The job was ended by {signal.Signals(-exit_code).name}."
+    if exit_code == CANCELLED:
+        return "The job was cancelled."
+    return f"The job ended with exit code {exit_code} without saying why."

@@ -1,0 +1,106 @@
+"""Starting and stopping the processes that runs and jobs are.
+
+It knows the operating system and nothing of runs. The next release forks a warm host instead;
+callers will not notice.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+    output: IO[bytes] | int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts this Python with `arguments` as the leader of a new session.
+
+    Args:
+        arguments: What follows `python`; visible to everybody on the machine, so no secrets.
+        environment: The whole environment; nothing is inherited.
+        pass_fds: The descriptors it keeps, beside 0 to 2.
+        output: Where its stdout and stderr go; None: where ours go.
+    """
+    return subprocess.Popen(  # noqa: S603 - our own modules, no user input
+        [sys.executable, *arguments],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output is not None else None,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+    )
+
+
+def stop(process: subprocess.Popen[bytes], *, grace_seconds: float) -> int:
+    """Ends a process that `start` started, with everything it has started itself.
+
+    Args:
+        process: May have ended already.
+        grace_seconds: How long it has to clean up after an interrupt before it is killed.
+
+    Returns:
+        Its exit code, negative for a signal.
+    """
+    if process.poll() is None:
+        signal_group(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_seconds)
+    signal_group(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def signal_group(leader_pid: int, signal_number: int) -> None:
+    """Sends a signal to a process group; does nothing where it has gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader_pid, signal_number)
+
+
+def harden_this_process() -> None:
+    """Where the system can: dies with its parent, never gains privileges, shows no memory."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "linux":
+        return
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def private_directory(parent: Path, prefix: str) -> Iterator[Path]:
+    """Gives a fresh directory that only this user can read, and removes it afterwards."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory = Path(mkdtemp(prefix=f"{prefix}_", dir=parent))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def scrubbed_environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Returns the environment of a process that works for a tenant: nothing but where it is.
+
+    Args:
+        inherited: The few variables that are passed on.
+        home: The process's private directory, also for temporary files.
+    """
+    temporary = home / "tmp"
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    return {**inherited, "HOME": str(home), "TMPDIR": str(temporary)}
