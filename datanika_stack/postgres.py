@@ -123,16 +123,24 @@ class EmbeddedPostgres:
             PortBusyError: Another program holds the port.
             StackError: The server did not start; the message ends with its last log lines.
         """
+        self._reap()
         if self._postmaster.find() is not None:
             fits = self._postmaster.listens_on(self.port, self.socket_dir)
             if fits and self._wait_until_ready(timeout_seconds):
                 return
             self.stop()
+        if self._process is not None:
+            # Killed, but the kernel is not done with it: its memory and its port are still held.
+            self._process.wait(timeout_seconds)
+            self._reap()
         user = self._prepare_user()
         if not self.exists:
             initialise(self.data_dir, self.superuser_password, user, durable=self.durable)
         self._postmaster.clear_stale_file()
         give_directory(self.socket_dir, user)
+        # Of a killed server; its lock file would hold as soon as another process has its number.
+        for leftover in self.socket_dir.glob(".s.PGSQL.*"):
+            leftover.unlink(missing_ok=True)
         self._write_configuration(user)
         ensure_port_free(self.port, "PostgreSQL")
         self._launch(user, time.monotonic() + timeout_seconds)
