@@ -3,24 +3,62 @@
 from fastapi import APIRouter
 
 from control_plane.access.api_keys import endpoints as api_keys
+from control_plane.access.audit_log import endpoints as audit_log
+from control_plane.access.members import endpoints as members
 from control_plane.access.sessions import endpoints as sessions
 from control_plane.access.users import endpoints as users
 from control_plane.connections import endpoints as connections
+from control_plane.core.usages import Usages
+from control_plane.dependencies import endpoints as dependencies
+from control_plane.dependencies.service import dependencies_using
+from control_plane.freshness import endpoints as freshness
+from control_plane.freshness.service import policies_using
+from control_plane.manifest import endpoints as manifest
+from control_plane.metadata import endpoints as metadata
+from control_plane.runs import endpoints as runs
+from control_plane.schedules import endpoints as schedules
+from control_plane.schedules.service import schedules_using
 from control_plane.system import endpoints as system
+from control_plane.transformations import endpoints as transformations
+from control_plane.transformations.service import transformations_using
+from control_plane.uploads import endpoints as uploads
+from control_plane.uploads.service import uploads_using
 from control_plane.warehouses import endpoints as warehouses
 
 ROUTERS: list[APIRouter] = [
     sessions.router,
     users.router,
+    members.router,
     api_keys.router,
+    audit_log.router,
     connections.router,
+    metadata.router,
     warehouses.router,
+    uploads.router,
+    transformations.router,
+    dependencies.router,
+    schedules.router,
+    freshness.router,
+    manifest.router,
+    runs.router,
 ]
 INTERNAL_ROUTERS: list[APIRouter] = [
     system.internal,
     connections.internal,
+    manifest.internal,
+    runs.internal,
 ]
 ROOT_ROUTERS: list[APIRouter] = [system.router]
+# Asked before a resource is deleted, in the order in which people want to read what uses it.
+USAGES = Usages(
+    (
+        uploads_using,
+        transformations_using,
+        dependencies_using,
+        schedules_using,
+        policies_using,
+    )
+)
 
 
 def public_router() -> APIRouter:

@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 
 from control_plane.access.sessions.tokens import TokenSigner
-from control_plane.api import ROOT_ROUTERS, internal_router, public_router
+from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import Vault
+from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
 
@@ -29,10 +30,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Makes the application; settings come from the environment unless they are given."""
     settings = settings or get_settings()
     engine = make_engine(settings.database_url.get_secret_value())
+    token = settings.service_token.get_secret_value() if settings.service_token else ""
+    dagster = DagsterClient(settings.dagster_url, token)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
+        dagster.close()
         engine.dispose()
 
     app = FastAPI(
@@ -47,6 +51,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
     app.state.task_runner = TaskRunner(settings.control_plane_url)
     app.state.provisioner = Provisioner(settings.provisioner_socket)
+    app.state.dagster = dagster
+    app.state.usages = USAGES
     problems.install(app)
     app.middleware("http")(_trace)
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:

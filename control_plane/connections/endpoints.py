@@ -35,6 +35,7 @@ from control_plane.core.pagination import (
     encode_cursor,
 )
 from control_plane.core.tasks import TaskFailed
+from control_plane.core.usages import UsagesDep
 from control_plane.tenancy.service import get_organization
 
 router = APIRouter(prefix="/orgs/{org}/connections", tags=["connections"])
@@ -100,10 +101,14 @@ def update_connection(
 
 @router.delete("/{connection_id}", status_code=204)
 def delete_connection(
-    connection_id: int, caller: Writer, session: SessionDep, vault: VaultDep
+    connection_id: int,
+    caller: Writer,
+    session: SessionDep,
+    vault: VaultDep,
+    usages: UsagesDep,
 ) -> None:
-    """Deletes a connection."""
-    _service(caller, session, vault).delete_connection(connection_id)
+    """Deletes a connection that nothing uses any more."""
+    _service(caller, session, vault).delete_connection(connection_id, usages)
 
 
 @router.post("/{connection_id}/test")

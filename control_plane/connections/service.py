@@ -19,6 +19,7 @@ from control_plane.connections.schemas import (
 )
 from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, FieldError, InvalidState
+from control_plane.core.usages import Usages
 from control_plane.core.vault import Binding, Vault
 from control_plane.tenancy.service import get_organization
 from datanika_manifest.connectors.base import Direction
@@ -118,14 +119,16 @@ class ConnectionService:
         self._audit.record("update", "connection", row.id, old=old, new=_audit_values(row))
         return row
 
-    def delete_connection(self, connection_id: int) -> None:
+    def delete_connection(self, connection_id: int, usages: Usages) -> None:
         """Deletes a connection softly.
 
         Raises:
             NotFound: The org has no such connection.
             InvalidState: It is the managed warehouse.
+            Conflict: Something still uses it; the detail names what.
         """
         row = self._user_owned(connection_id)
+        usages.refuse_if_used(self._session, self._org_id, "connection", row.id, row.name)
         row.deleted_at = utc_now()
         self._audit.record("delete", "connection", row.id, old=_audit_values(row))
 

@@ -49,7 +49,9 @@ class Usages:
         if users:
             more = len(users) - MAXIMUM_NAMED
             named = ", ".join(users[:MAXIMUM_NAMED]) + (f" and {more} more" if more > 0 else "")
-            raise Conflict(f"The {resource_type} '{name}' is in use by {named}; delete those first.")
+            raise Conflict(
+                f"The {resource_type} '{name}' is in use by {named}; delete those first."
+            )
 
 
 def _get_usages(request: Request) -> Usages:

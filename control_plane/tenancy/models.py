@@ -37,9 +37,14 @@ class OrgOwned(OrgScoped, IdMixin):
     """
 
 
-def unique_in_org(*columns: str) -> UniqueConstraint:
-    """A unique constraint inside an org; a global one would reveal other orgs' names."""
-    return UniqueConstraint("org_id", *columns)
+def unique_in_org(*columns: str, name: str | None = None) -> UniqueConstraint:
+    """A unique constraint inside an org; a global one would reveal other orgs' names.
+
+    Args:
+        columns: The columns beside `org_id`.
+        name: The constraint's name, where the conventional one passes PostgreSQL's 63 characters.
+    """
+    return UniqueConstraint("org_id", *columns, name=name)
 
 
 def same_org(column: str, table: str, **options: str) -> ForeignKeyConstraint:

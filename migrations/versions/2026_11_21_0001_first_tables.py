@@ -22,10 +22,16 @@ ORG_TABLES = [
     "api_keys",
     "connections",
     "current_manifests",
+    "dependencies",
+    "discovered_tables",
+    "freshness_policies",
     "launches",
     "memberships",
     "runs",
+    "schedules",
     "task_tokens",
+    "transformations",
+    "uploads",
     "warehouses",
 ]
 
@@ -172,6 +178,70 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_table(
+        "dependencies",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("upstream_type", sa.String(length=20), nullable=False),
+        sa.Column("upstream_id", sa.BigInteger(), nullable=False),
+        sa.Column("downstream_type", sa.String(length=20), nullable=False),
+        sa.Column("downstream_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "upstream_type <> downstream_type OR upstream_id <> downstream_id",
+            name="ck_dependencies_not_itself",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_dependencies_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_dependencies"),
+        sa.UniqueConstraint("org_id", "id", name="uq_dependencies_org_id_id"),
+    )
+    op.create_index(
+        "uq_dependencies_live_edge",
+        "dependencies",
+        ["org_id", "upstream_type", "upstream_id", "downstream_type", "downstream_id"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_table(
+        "freshness_policies",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("target_type", sa.String(length=20), nullable=False),
+        sa.Column("target_id", sa.BigInteger(), nullable=False),
+        sa.Column("table_name", sa.String(length=63), nullable=True),
+        sa.Column("max_age_seconds", sa.BigInteger(), nullable=True),
+        sa.Column("deadline_cron", sa.String(length=200), nullable=True),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("severity", sa.String(length=20), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "severity IN ('warn', 'error')", name="ck_freshness_policies_severity_known"
+        ),
+        sa.CheckConstraint("max_age_seconds >= 60", name="ck_freshness_policies_age_evaluable"),
+        sa.CheckConstraint(
+            "num_nonnulls(max_age_seconds, deadline_cron) = 1",
+            name="ck_freshness_policies_one_limit",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_freshness_policies_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_freshness_policies"),
+        sa.UniqueConstraint("org_id", "id", name="uq_freshness_policies_org_id_id"),
+    )
+    op.create_index(
+        "uq_freshness_policies_live_target",
+        "freshness_policies",
+        ["org_id", "target_type", "target_id", "table_name"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+        postgresql_nulls_not_distinct=True,
+    )
+    op.create_table(
         "launches",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("org_id", sa.BigInteger(), nullable=False),
@@ -248,6 +318,31 @@ def upgrade() -> None:
         "ix_runs_org_id_created_at_id", "runs", ["org_id", "created_at", "id"], unique=False
     )
     op.create_table(
+        "schedules",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=True),
+        sa.Column("cron", sa.String(length=200), nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("target_type", sa.String(length=20), nullable=False),
+        sa.Column("target_id", sa.BigInteger(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_schedules_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_schedules"),
+        sa.UniqueConstraint("org_id", "id", name="uq_schedules_org_id_id"),
+    )
+    op.create_index(
+        "ix_schedules_org_id_target_type_target_id",
+        "schedules",
+        ["org_id", "target_type", "target_id"],
+        unique=False,
+    )
+    op.create_table(
         "task_tokens",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("org_id", sa.BigInteger(), nullable=False),
@@ -298,6 +393,32 @@ def upgrade() -> None:
         sa.UniqueConstraint("org_id", name="uq_current_manifests_org_id"),
     )
     op.create_table(
+        "discovered_tables",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("connection_id", sa.BigInteger(), nullable=False),
+        sa.Column("schema_name", sa.String(length=128), nullable=False),
+        sa.Column("table_name", sa.String(length=128), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("row_estimate", sa.BigInteger(), nullable=True),
+        sa.Column("columns", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("primary_key", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("discovered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["org_id", "connection_id"],
+            ["connections.org_id", "connections.id"],
+            name="fk_discovered_tables_org_id_connection_id_connections",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_discovered_tables_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_discovered_tables"),
+        sa.UniqueConstraint(
+            "org_id", "connection_id", "schema_name", "table_name", name="uq_discovered_tables_name"
+        ),
+        sa.UniqueConstraint("org_id", "id", name="uq_discovered_tables_org_id_id"),
+    )
+    op.create_table(
         "refresh_tokens",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("session_id", sa.BigInteger(), nullable=False),
@@ -311,6 +432,79 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name="uq_refresh_tokens_token_hash"),
     )
     op.create_index("ix_refresh_tokens_session_id", "refresh_tokens", ["session_id"], unique=False)
+    op.create_table(
+        "transformations",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("connection_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("slug", sa.String(length=63), nullable=False),
+        sa.Column("schema_name", sa.String(length=63), nullable=False),
+        sa.Column("sql", sa.Text(), nullable=False),
+        sa.Column("materialization", sa.String(length=20), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("tests", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "materialization IN ('view', 'table', 'incremental', 'ephemeral')",
+            name="ck_transformations_materialization_known",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "connection_id"],
+            ["connections.org_id", "connections.id"],
+            name="fk_transformations_org_id_connection_id_connections",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_transformations_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_transformations"),
+        sa.UniqueConstraint("org_id", "id", name="uq_transformations_org_id_id"),
+    )
+    op.create_index(
+        "uq_transformations_live_slug",
+        "transformations",
+        ["org_id", "connection_id", "slug"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_table(
+        "uploads",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("org_id", sa.BigInteger(), nullable=False),
+        sa.Column("slug", sa.String(length=63), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("source_connection_id", sa.BigInteger(), nullable=False),
+        sa.Column("destination_connection_id", sa.BigInteger(), nullable=False),
+        sa.Column("config", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["org_id", "destination_connection_id"],
+            ["connections.org_id", "connections.id"],
+            name="fk_uploads_org_id_destination_connection_id_connections",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id", "source_connection_id"],
+            ["connections.org_id", "connections.id"],
+            name="fk_uploads_org_id_source_connection_id_connections",
+        ),
+        sa.ForeignKeyConstraint(
+            ["org_id"], ["organizations.id"], name="fk_uploads_org_id_organizations"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_uploads"),
+        sa.UniqueConstraint("org_id", "id", name="uq_uploads_org_id_id"),
+        sa.UniqueConstraint("org_id", "slug", name="uq_uploads_org_id_slug"),
+    )
+    op.create_index(
+        "uq_uploads_live_name",
+        "uploads",
+        ["org_id", "name"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.create_table(
         "warehouses",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -358,19 +552,45 @@ def downgrade() -> None:
     for name in LOOKUP_NAMES:
         op.execute(f"DROP FUNCTION {name}")
     op.drop_table("warehouses")
+    op.drop_index(
+        "uq_uploads_live_name", table_name="uploads", postgresql_where=sa.text("deleted_at IS NULL")
+    )
+    op.drop_table("uploads")
+    op.drop_index(
+        "uq_transformations_live_slug",
+        table_name="transformations",
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.drop_table("transformations")
     op.drop_index("ix_refresh_tokens_session_id", table_name="refresh_tokens")
     op.drop_table("refresh_tokens")
+    op.drop_table("discovered_tables")
     op.drop_table("current_manifests")
     op.drop_index("ix_user_sessions_user_id", table_name="user_sessions")
     op.drop_table("user_sessions")
     op.drop_index("ix_task_tokens_org_id_run_id", table_name="task_tokens")
     op.drop_table("task_tokens")
+    op.drop_index("ix_schedules_org_id_target_type_target_id", table_name="schedules")
+    op.drop_table("schedules")
     op.drop_index("ix_runs_org_id_created_at_id", table_name="runs")
     op.drop_table("runs")
     op.drop_index("ix_memberships_user_id", table_name="memberships")
     op.drop_table("memberships")
     op.drop_table("manifests")
     op.drop_table("launches")
+    op.drop_index(
+        "uq_freshness_policies_live_target",
+        table_name="freshness_policies",
+        postgresql_where=sa.text("deleted_at IS NULL"),
+        postgresql_nulls_not_distinct=True,
+    )
+    op.drop_table("freshness_policies")
+    op.drop_index(
+        "uq_dependencies_live_edge",
+        table_name="dependencies",
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.drop_table("dependencies")
     op.drop_index(
         "uq_connections_live_name",
         table_name="connections",

@@ -21,6 +21,15 @@ class UserOrg:
     is_suspended: bool
 
 
+@dataclass(frozen=True)
+class OrgMember:
+    """A user as their org sees them."""
+
+    user_id: int
+    email: str
+    role: Role
+
+
 class UserRepository:
     """Users; a global table."""
 
@@ -57,6 +66,16 @@ class UserRepository:
             UserOrg(row.org_id, row.slug, row.name, Role(row.role), row.is_suspended)
             for row in rows
         ]
+
+    def members_of(self, org_id: int) -> Sequence[OrgMember]:
+        """Returns the members of the org that the session is in."""
+        rows = self.session.execute(
+            select(User.id, User.email, Membership.role)
+            .join(Membership, Membership.user_id == User.id)
+            .where(Membership.org_id == org_id, User.deleted_at.is_(None))
+            .order_by(User.id)
+        )
+        return [OrgMember(row.id, row.email, Role(row.role)) for row in rows]
 
     def add_membership(self, org_id: int, user_id: int, role: Role) -> Membership:
         """Makes the user a member; the session must be inside the org."""

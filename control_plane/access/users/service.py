@@ -12,7 +12,7 @@ from control_plane.access.users.passwords import (
     password_problem,
     verify_password,
 )
-from control_plane.access.users.repository import UserOrg, UserRepository
+from control_plane.access.users.repository import OrgMember, UserOrg, UserRepository
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.errors import Conflict, Invalid, NotFound, Unauthorized
 from control_plane.core.vault import Vault
@@ -78,6 +78,11 @@ def authenticate(session: Session, email: str, password: str) -> User:
 def list_orgs(session: Session, user_id: int) -> list[UserOrg]:
     """Returns the orgs that a user belongs to."""
     return list(UserRepository(session).orgs_of(user_id))
+
+
+def list_members(session: Session, org_id: int) -> list[OrgMember]:
+    """Returns the members of the org that the session is in."""
+    return list(UserRepository(session).members_of(org_id))
 
 
 def make_operator(session: Session, email: str) -> User:

@@ -1,0 +1,1 @@
+"""An org as its members see it."""

@@ -1,0 +1,1 @@
+"""Dependencies: edges between targets that no SQL shows."""

@@ -1,0 +1,69 @@
+"""`/api/v1/orgs/{org}/dependencies`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from control_plane.access.caller import Caller, Require
+from control_plane.access.permissions import Permission
+from control_plane.core.dependencies import SessionDep
+from control_plane.core.pagination import DEFAULT_LIMIT, CursorText, Limit, Page, cursor_id, page_of
+from control_plane.dependencies.schemas import DependencyCreate, DependencyView
+from control_plane.dependencies.service import DependencyService
+from control_plane.targets.service import TargetType
+
+router = APIRouter(prefix="/orgs/{org}/dependencies", tags=["dependencies"])
+
+Reader = Annotated[Caller, Depends(Require(Permission.DEPENDENCIES_READ))]
+Writer = Annotated[Caller, Depends(Require(Permission.DEPENDENCIES_WRITE))]
+
+
+def _ends(
+    upstream_type: TargetType | None = None,
+    upstream_id: int | None = None,
+    downstream_type: TargetType | None = None,
+    downstream_id: int | None = None,
+) -> dict[str, object]:
+    given = {
+        "upstream_type": upstream_type,
+        "upstream_id": upstream_id,
+        "downstream_type": downstream_type,
+        "downstream_id": downstream_id,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@router.post("", status_code=201)
+def create_dependency(
+    body: DependencyCreate, caller: Writer, session: SessionDep
+) -> DependencyView:
+    """Creates an edge; one that would close a circle is refused."""
+    row = DependencyService(session, caller).create_dependency(body)
+    return DependencyView.model_validate(row)
+
+
+@router.get("")
+def list_dependencies(
+    caller: Reader,
+    session: SessionDep,
+    ends: Annotated[dict[str, object], Depends(_ends)],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> Page[DependencyView]:
+    """Lists the edges, those at one target where it is given."""
+    service = DependencyService(session, caller)
+    rows = service.page_dependencies(ends, cursor_id(cursor), limit + 1)
+    return page_of(rows, limit, DependencyView)
+
+
+@router.get("/{dependency_id}")
+def get_dependency(dependency_id: int, caller: Reader, session: SessionDep) -> DependencyView:
+    """Returns an edge."""
+    row = DependencyService(session, caller).get_dependency(dependency_id)
+    return DependencyView.model_validate(row)
+
+
+@router.delete("/{dependency_id}", status_code=204)
+def delete_dependency(dependency_id: int, caller: Writer, session: SessionDep) -> None:
+    """Deletes an edge."""
+    DependencyService(session, caller).delete_dependency(dependency_id)

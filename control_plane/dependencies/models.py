@@ -1,0 +1,34 @@
+"""An edge's row."""
+
+from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin
+from control_plane.tenancy.models import OrgOwned, unique_in_org
+
+
+class Dependency(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
+    """The downstream target runs after the upstream one."""
+
+    __tablename__ = "dependencies"
+    __table_args__ = (
+        unique_in_org("id"),
+        Index(
+            "uq_dependencies_live_edge",
+            "org_id",
+            "upstream_type",
+            "upstream_id",
+            "downstream_type",
+            "downstream_id",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        CheckConstraint(
+            "upstream_type <> downstream_type OR upstream_id <> downstream_id", name="not_itself"
+        ),
+    )
+
+    upstream_type: Mapped[str] = mapped_column(String(20))
+    upstream_id: Mapped[int]
+    downstream_type: Mapped[str] = mapped_column(String(20))
+    downstream_id: Mapped[int]

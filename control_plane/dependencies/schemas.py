@@ -1,0 +1,32 @@
+"""What the API takes and gives for dependencies."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.targets.service import TargetType
+
+
+class DependencyCreate(BaseModel):
+    """A new edge."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    upstream_type: TargetType = Field(description="What runs first.")
+    upstream_id: int
+    downstream_type: TargetType = Field(description="What runs after it.")
+    downstream_id: int
+
+
+class DependencyView(BaseModel):
+    """An edge."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    upstream_type: TargetType
+    upstream_id: int
+    downstream_type: TargetType
+    downstream_id: int
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,140 @@
+"""Creates and deletes edges; the graph never has a circle."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from control_plane.access.caller import Caller
+from control_plane.core.clock import utc_now
+from control_plane.core.errors import Conflict, Invalid
+from control_plane.dependencies.errors import CircularDependency
+from control_plane.dependencies.graph import Edge, find_path, reachable, reversed_edges
+from control_plane.dependencies.models import Dependency
+from control_plane.dependencies.repository import DependencyRepository
+from control_plane.dependencies.schemas import DependencyCreate
+from control_plane.targets.service import Target, TargetRef, TargetService, TargetType
+from control_plane.transformations.lineage import implied_edges
+
+
+class DependencyService:
+    """The edges of one org.
+
+    Args:
+        session: Inside the org.
+        caller: In whose name; the org is the caller's.
+    """
+
+    def __init__(self, session: Session, caller: Caller) -> None:
+        self._session = session
+        self._org_id = caller.org_id
+        self._audit = caller.audit(session)
+        self._rows = DependencyRepository(session, caller.org_id)
+        self._targets = TargetService(session, caller.org_id)
+
+    def create_dependency(self, body: DependencyCreate) -> Dependency:
+        """Creates an edge.
+
+        Raises:
+            Invalid: A target does not exist, or both are the same.
+            Conflict: The edge exists.
+            CircularDependency: The downstream target leads to the upstream one already.
+        """
+        upstream = self._targets.require_target(
+            TargetRef(body.upstream_type, body.upstream_id), "upstream"
+        )
+        downstream = self._targets.require_target(
+            TargetRef(body.downstream_type, body.downstream_id), "downstream"
+        )
+        if upstream.ref == downstream.ref:
+            raise Invalid.field("/downstream_id", f"the {upstream} cannot depend on itself")
+        self._rows.lock()
+        if self._rows.find_edge(upstream.ref, downstream.ref) is not None:
+            raise Conflict(f"The {downstream} depends on the {upstream} already.")
+        self._refuse_circle(upstream, downstream)
+        row = self._rows.add(
+            Dependency(
+                org_id=self._org_id,
+                upstream_type=upstream.ref.type,
+                upstream_id=upstream.ref.id,
+                downstream_type=downstream.ref.type,
+                downstream_id=downstream.ref.id,
+            )
+        )
+        self._audit.record("create", "dependency", row.id, new=_audit_values(row))
+        return row
+
+    def delete_dependency(self, dependency_id: int) -> None:
+        """Deletes an edge softly.
+
+        Raises:
+            NotFound: The org has no such edge.
+        """
+        row = self._rows.get(dependency_id)
+        row.deleted_at = utc_now()
+        self._audit.record("delete", "dependency", row.id, old=_audit_values(row))
+
+    def get_dependency(self, dependency_id: int) -> Dependency:
+        """Returns an edge.
+
+        Raises:
+            NotFound: The org has no such edge.
+        """
+        return self._rows.get(dependency_id)
+
+    def page_dependencies(
+        self, conditions: dict[str, object], after_id: int | None, limit: int
+    ) -> Sequence[Dependency]:
+        """Returns the edges after `after_id` whose ends are as `conditions` say."""
+        return self._rows.page_where(conditions, after_id, limit)
+
+    def edges(self) -> list[Edge]:
+        """Returns every edge that somebody declared."""
+        return [_edge(row) for row in self._rows.list_all()]
+
+    def upstream_of(self, target: TargetRef) -> list[TargetRef]:
+        """Returns everything that runs before a target by declared edges."""
+        return reachable(reversed_edges(self.edges()), target)
+
+    def downstream_of(self, target: TargetRef) -> list[TargetRef]:
+        """Returns everything that runs after a target by declared edges."""
+        return reachable(self.edges(), target)
+
+    def _refuse_circle(self, upstream: Target, downstream: Target) -> None:
+        edges = [*self.edges(), *self._edges_of_sql()]
+        path = find_path(edges, downstream.ref, upstream.ref)
+        if path is not None:
+            names = self._names([*path, downstream.ref])
+            raise CircularDependency(f"This edge would close a circle: {' → '.join(names)}.")
+
+    def _edges_of_sql(self) -> list[Edge]:
+        return [
+            Edge(TargetRef(kind, upstream), TargetRef(TargetType.TRANSFORMATION, downstream))
+            for kind, upstream, downstream in implied_edges(self._session, self._org_id)
+        ]
+
+    def _names(self, refs: Iterable[TargetRef]) -> list[str]:
+        found = [(ref, self._targets.find_target(ref)) for ref in refs]
+        return [str(target) if target else f"{ref.type} {ref.id}" for ref, target in found]
+
+
+def dependencies_using(
+    session: Session, org_id: int, resource_type: str, resource_id: int
+) -> Sequence[str]:
+    """Names the edges at a target, for `core.usages`."""
+    rows = DependencyRepository(session, org_id).list_at(resource_type, resource_id)
+    return [f"dependency {row.id}" for row in rows]
+
+
+def _edge(row: Dependency) -> Edge:
+    return Edge(
+        TargetRef(row.upstream_type, row.upstream_id),
+        TargetRef(row.downstream_type, row.downstream_id),
+    )
+
+
+def _audit_values(row: Dependency) -> dict[str, Any]:
+    return {
+        "upstream": f"{row.upstream_type} {row.upstream_id}",
+        "downstream": f"{row.downstream_type} {row.downstream_id}",
+    }

@@ -1,0 +1,1 @@
+"""Freshness policies: how old an asset may become."""

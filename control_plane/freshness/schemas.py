@@ -1,0 +1,70 @@
+"""What the API takes and gives for freshness policies."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.core.cron_fields import Cron, Timezone
+from control_plane.targets.service import TargetType
+from datanika_manifest.transformations import TestSeverity
+
+MINIMUM_AGE_SECONDS = 60  # Dagster's smallest window
+MAXIMUM_AGE_SECONDS = 10 * 366 * 24 * 3600
+
+
+class FreshnessPolicyCreate(BaseModel):
+    """A new policy; exactly one of the two limits is given."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    target_type: TargetType = Field(description="An upload or a transformation.")
+    target_id: int
+    table_name: str | None = Field(
+        default=None,
+        alias="table",
+        max_length=128,
+        description="One table of the upload; left out: all of them.",
+    )
+    max_age_seconds: int | None = Field(
+        default=None,
+        ge=MINIMUM_AGE_SECONDS,
+        le=MAXIMUM_AGE_SECONDS,
+        description="How old the asset may become.",
+    )
+    deadline_cron: Cron | None = Field(
+        default=None, description="When the asset must have been made anew."
+    )
+    timezone: Timezone = Field(default="UTC", description="In which `deadline_cron` is read.")
+    severity: TestSeverity = Field(
+        default=TestSeverity.WARN, description="What a stale asset means."
+    )
+
+
+class FreshnessPolicyUpdate(BaseModel):
+    """What changes; what is left out stays. Giving one limit removes the other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_age_seconds: int | None = Field(
+        default=None, ge=MINIMUM_AGE_SECONDS, le=MAXIMUM_AGE_SECONDS
+    )
+    deadline_cron: Cron | None = None
+    timezone: Timezone | None = None
+    severity: TestSeverity | None = None
+
+
+class FreshnessPolicyView(BaseModel):
+    """A policy."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+    id: int
+    target_type: TargetType
+    target_id: int
+    table_name: str | None = Field(alias="table")
+    max_age_seconds: int | None
+    deadline_cron: str | None
+    timezone: str
+    severity: TestSeverity
+    created_at: datetime
+    updated_at: datetime

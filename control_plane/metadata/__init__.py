@@ -1,0 +1,1 @@
+"""Discovered schemas: a cache of which tables, columns and keys a connection has."""

@@ -1,0 +1,262 @@
+"""The one adapter to Dagster: GraphQL over HTTP, with the control plane's service token.
+
+It must not know the database. Dagster's own words stay in here: what leaves is this module's
+dataclasses and the errors of `core/errors.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import httpx
+
+from control_plane.core.errors import InvalidState, NotFound, Unavailable, Upstream
+from control_plane.runs import queries
+from datanika_manifest.names import location_name, org_of_location
+
+TIMEOUT_SECONDS = 20.0
+ALL_ASSETS_JOB = "__ASSET_JOB"
+REPOSITORY = "__repository__"
+ORG_TAG = "datanika/org"
+LAUNCH_TAG = "datanika/launch"
+MANIFEST_TAG = "datanika/manifest_sha256"
+SCHEDULE_TAG = "dagster/schedule_name"
+MAXIMUM_LOG_PAGE = 1000
+
+
+class NotLoaded(InvalidState):
+    """Dagster has not loaded the org's current definitions yet."""
+
+    code = "location_not_loaded"
+    is_retryable = True
+
+
+@dataclass(frozen=True)
+class DagsterStep:
+    """One step of a run."""
+
+    key: str
+    status: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DagsterRun:
+    """A run as Dagster stores it.
+
+    Attributes:
+        org: What the run storage stamped, None for a run of nobody's.
+        is_from_location: False for a run that a shell started.
+        asset_keys: The selection; None where everything was selected.
+    """
+
+    id: str
+    status: str
+    org: str | None
+    tags: dict[str, str]
+    is_from_location: bool
+    asset_keys: list[list[str]] | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    updated_at_seconds: float
+    steps: tuple[DagsterStep, ...]
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """One event of a run's log, still with the fields of its kind."""
+
+    kind: str
+    fields: dict[str, Any]
+
+    @property
+    def at(self) -> datetime:
+        """When it happened."""
+        return datetime.fromtimestamp(int(self.fields["timestamp"]) / 1000, UTC)
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """A page of a run's log; `cursor` continues after it."""
+
+    events: list[LogEvent]
+    cursor: str | None
+    has_more: bool
+
+
+class DagsterClient:
+    """Asks Dagster's GraphQL API.
+
+    Args:
+        url: Where the Dagster UI is, for example http://127.0.0.1:8701/dagster.
+        service_token: The control plane's own.
+    """
+
+    def __init__(self, url: str, service_token: str) -> None:
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {service_token}"},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def loaded_manifests(self) -> dict[str, str]:
+        """Returns, by org, the SHA-256 of the manifest that Dagster has loaded.
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        found = self._ask("locationStatusesOrError", queries.LOCATIONS)
+        loaded: dict[str, str] = {}
+        for entry in found.get("entries", []):
+            org = org_of_location(entry["name"])
+            if org is not None and entry["loadStatus"] == "LOADED":
+                loaded[org] = _server_id(entry["versionKey"])
+        return loaded
+
+    def launch(self, org: str, asset_keys: Sequence[Sequence[str]], launch_id: int) -> str:
+        """Starts a run of these assets and returns its id.
+
+        Raises:
+            NotLoaded: Dagster does not know the location or one of the assets (yet).
+            Unavailable: Dagster does not answer.
+            Upstream: Dagster refused.
+        """
+        selector = {
+            "jobName": ALL_ASSETS_JOB,
+            "repositoryName": REPOSITORY,
+            "repositoryLocationName": location_name(org),
+            "assetSelection": [{"path": list(key)} for key in asset_keys],
+        }
+        params = {
+            "selector": selector,
+            "runConfigData": "{}",
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": LAUNCH_TAG, "value": str(launch_id)}]},
+        }
+        answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
+        kind = answer["__typename"]
+        if kind == "LaunchRunSuccess":
+            return cast("str", answer["run"]["runId"])
+        if kind in {"InvalidSubsetError", "PipelineNotFoundError"}:
+            raise NotLoaded("Dagster has not loaded the published definitions yet.")
+        raise Upstream(f"Dagster refused to launch the run ({kind}).")
+
+    def runs_updated_after(
+        self, updated_after_seconds: float, *, limit: int = 100
+    ) -> list[DagsterRun]:
+        """Returns the runs, of all orgs, that changed since a time (seconds since the epoch).
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        found: list[DagsterRun] = []
+        cursor: str | None = None
+        while True:
+            variables = {
+                "filter": {"updatedAfter": updated_after_seconds},
+                "cursor": cursor,
+                "limit": limit,
+            }
+            results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+            found.extend(_run(result) for result in results)
+            if len(results) < limit:
+                return found
+            cursor = results[-1]["runId"]
+
+    def find_run(self, run_id: str) -> DagsterRun | None:
+        """Returns a run, None where Dagster has none with that id.
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        variables = {"filter": {"runIds": [run_id]}, "limit": 1}
+        results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+        return _run(results[0]) if results else None
+
+    def read_log(self, run_id: str, cursor: str | None, limit: int) -> LogPage:
+        """Returns a page of a run's log, oldest first.
+
+        Raises:
+            NotFound: Dagster has no such run.
+            Unavailable: Dagster does not answer.
+        """
+        variables = {"runId": run_id, "cursor": cursor, "limit": min(limit, MAXIMUM_LOG_PAGE)}
+        page = self._ask("logsForRun", queries.LOG, variables)
+        if page["__typename"] != "EventConnection":
+            raise NotFound(f"There is no log of the run {run_id}.")
+        events = [LogEvent(event["__typename"], event) for event in page["events"]]
+        return LogPage(events, page["cursor"], page["hasMore"])
+
+    def terminate(self, run_id: str) -> None:
+        """Asks Dagster to end a run; the end itself shows in the run's status.
+
+        Raises:
+            InvalidState: The run has ended, or cannot be ended now.
+            Unavailable: Dagster does not answer.
+        """
+        answer = self._ask("terminateRun", queries.TERMINATE, {"runId": run_id})
+        if answer["__typename"] != "TerminateRunSuccess":
+            raise InvalidState("The run cannot be cancelled: it has ended or is ending.")
+
+    def _ask(
+        self, field: str, query: str, variables: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        try:
+            response = self._http.post("/graphql", json={"query": query, "variables": variables})
+        except httpx.HTTPError:
+            raise Unavailable("Dagster does not answer; see `datanika status`.") from None
+        if not response.is_success:
+            raise Unavailable(f"Dagster answered with status {response.status_code}.")
+        body = response.json()
+        if body.get("errors"):
+            raise Upstream("Dagster refused a query of the control plane.")
+        answer = cast("dict[str, Any]", body["data"][field])
+        if answer["__typename"] == "PythonError":
+            raise Upstream("Dagster failed to answer; its log has the reason.")
+        return answer
+
+
+def _server_id(version_key: str) -> str:
+    """Reads the manifest's hash, with which code servers start, from Dagster's version key."""
+    try:
+        parts = json.loads(version_key)
+    except ValueError:
+        return version_key
+    return str(cast("list[Any]", parts)[0]) if isinstance(parts, list) and parts else version_key
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _run(result: dict[str, Any]) -> DagsterRun:
+    tags: dict[str, str] = {tag["key"]: tag["value"] for tag in result["tags"]}
+    selection: list[dict[str, list[str]]] | None = result["assetSelection"]
+    steps: list[dict[str, Any]] = result["stepStats"] or []
+    return DagsterRun(
+        id=result["runId"],
+        status=result["status"],
+        org=tags.get(ORG_TAG),
+        tags=tags,
+        is_from_location=result["repositoryOrigin"] is not None,
+        asset_keys=None if selection is None else [key["path"] for key in selection],
+        created_at=datetime.fromtimestamp(result["creationTime"], UTC),
+        started_at=_time(result["startTime"]),
+        ended_at=_time(result["endTime"]),
+        updated_at_seconds=result["updateTime"] or result["creationTime"],
+        steps=tuple(
+            DagsterStep(
+                step["stepKey"], step["status"], _time(step["startTime"]), _time(step["endTime"])
+            )
+            for step in steps
+        ),
+    )

@@ -1,0 +1,196 @@
+"""`/api/v1/orgs/{org}/runs`, the launches of targets, and what launcher and shells ask."""
+
+from datetime import datetime
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from control_plane.access.caller import Caller, Require, RequireService, SignerDep, resolve_caller
+from control_plane.access.permissions import Permission
+from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
+from control_plane.audit.service import SYSTEM, Actor
+from control_plane.core.database import enter_org
+from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep
+from control_plane.core.errors import Forbidden, Invalid, Unauthorized
+from control_plane.core.pagination import (
+    DEFAULT_LIMIT,
+    CursorText,
+    Limit,
+    Page,
+    cut,
+    decode_cursor,
+    encode_cursor,
+)
+from control_plane.runs import service
+from control_plane.runs.dagster import DagsterClient
+from control_plane.runs.launching import RunLauncher
+from control_plane.runs.models import RunStatus, RunTrigger
+from control_plane.runs.schemas import (
+    AuthorizedRun,
+    RunAuthorize,
+    RunCreate,
+    RunLog,
+    RunSummary,
+    RunTarget,
+    RunView,
+    ShellRunAuthorize,
+)
+from control_plane.runs.service import StartingRun
+from control_plane.tenancy.service import get_active_org
+
+router = APIRouter(prefix="/orgs/{org}", tags=["runs"])
+internal = APIRouter()
+
+Reader = Annotated[Caller, Depends(Require(Permission.RUNS_READ))]
+Runner = Annotated[Caller, Depends(Require(Permission.RUNS_RUN))]
+Launcher = Annotated[ServiceClaims, Depends(RequireService(ServiceRole.LAUNCHER))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=200, description="The same key never leads to two runs."),
+]
+
+
+def get_dagster(request: Request) -> DagsterClient:
+    """Returns the application's adapter to Dagster."""
+    return cast("DagsterClient", request.app.state.dagster)
+
+
+DagsterDep = Annotated[DagsterClient, Depends(get_dagster)]
+
+
+class Launches:
+    """What the launching endpoints share."""
+
+    def __init__(
+        self,
+        caller: Runner,
+        factory: SessionFactoryDep,
+        dagster: DagsterDep,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+    ) -> None:
+        self._caller = caller
+        self._launcher = RunLauncher(factory, dagster, caller)
+        self._key = idempotency_key
+        self._response = response
+
+    def launch(self, targets: list[RunTarget]) -> RunSummary:
+        """Launches a run and points to it."""
+        run = self._launcher.launch(targets, self._key)
+        self._response.headers["Location"] = f"/api/v1/orgs/{self._caller.org}/runs/{run.id}"
+        return RunSummary.model_validate(run)
+
+
+LaunchesDep = Annotated[Launches, Depends()]
+
+
+@router.post("/runs", status_code=202)
+def launch_run(body: RunCreate, launches: LaunchesDep) -> RunSummary:
+    """Launches one run of several targets, or of everything that is published."""
+    return launches.launch(body.targets)
+
+
+@router.post("/uploads/{upload_id}/runs", status_code=202)
+def launch_upload(upload_id: int, launches: LaunchesDep) -> RunSummary:
+    """Launches a run of an upload."""
+    return launches.launch([RunTarget(type="upload", id=upload_id)])
+
+
+@router.post("/transformations/{transformation_id}/runs", status_code=202)
+def launch_transformation(transformation_id: int, launches: LaunchesDep) -> RunSummary:
+    """Launches a run of a transformation."""
+    return launches.launch([RunTarget(type="transformation", id=transformation_id)])
+
+
+@router.get("/runs")
+def list_runs(
+    caller: Reader,
+    session: SessionDep,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs in this status.")] = None,
+) -> Page[RunSummary]:
+    """Lists the runs, newest first."""
+    rows = service.page_runs(session, caller, _position(cursor), limit + 1, status)
+    page, has_more = cut(rows, limit)
+    last = page[-1] if has_more else None
+    return Page(
+        data=[RunSummary.model_validate(run) for run in page],
+        next_cursor=encode_cursor(last.created_at.isoformat(), last.id) if last else None,
+    )
+
+
+@router.get("/runs/{run_id}")
+def get_run(run_id: str, caller: Reader, session: SessionDep, dagster: DagsterDep) -> RunView:
+    """Returns a run with its tables, models, checks and steps."""
+    return service.view_run(service.get_run(session, caller, run_id), dagster)
+
+
+@router.get("/runs/{run_id}/logs")
+def get_run_logs(
+    run_id: str,
+    caller: Reader,
+    session: SessionDep,
+    dagster: DagsterDep,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Events to look at.")] = 200,
+    cursor: CursorText = None,
+) -> RunLog:
+    """Returns a page of a run's log, oldest first; the cursor goes on working while it grows."""
+    return service.read_log(service.get_run(session, caller, run_id), dagster, cursor, limit)
+
+
+@router.post("/runs/{run_id}/cancel", status_code=202)
+def cancel_run(run_id: str, caller: Runner, session: SessionDep, dagster: DagsterDep) -> RunSummary:
+    """Asks for the end of a run; its status shows when it has ended."""
+    run = service.get_run(session, caller, run_id)
+    service.cancel_run(session, caller, run, dagster)
+    return RunSummary.model_validate(run)
+
+
+@internal.post("/runs/{run_id}/authorize")
+def authorize_launched_run(
+    run_id: str, body: RunAuthorize, launcher: Launcher, session: SessionDep
+) -> AuthorizedRun:
+    """Registers a run that the launcher is about to start, and mints its token."""
+    org = get_active_org(session, body.org)
+    enter_org(session, org.id)
+    run = StartingRun(
+        run_id=run_id,
+        trigger=RunTrigger.SCHEDULE if body.schedule else RunTrigger.UI,
+        manifest_sha256=body.manifest_sha256,
+        asset_keys=body.asset_keys,
+    )
+    actor = Actor(SYSTEM.kind, None, body.schedule or SYSTEM.name)
+    minted = service.authorize_run(session, org.id, actor, run)
+    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
+
+
+@internal.post("/task-tokens")
+def authorize_shell_run(
+    body: ShellRunAuthorize,
+    request: Request,
+    session: SessionDep,
+    signer: SignerDep,
+    settings: SettingsDep,
+) -> AuthorizedRun:
+    """Registers a run from a shell, which presents an API key, and mints its token."""
+    if request.headers.get(settings.api_key_header) is None:
+        raise Unauthorized("Send an API key.")
+    caller = resolve_caller(request, body.org, session, signer, settings)
+    if Permission.RUNS_RUN not in caller.permissions:
+        raise Forbidden(f"This needs an API key with the scope '{Permission.RUNS_RUN}'.")
+    run = StartingRun(body.run_id, RunTrigger.SHELL, body.manifest_sha256, body.asset_keys)
+    minted = service.authorize_run(session, caller.org_id, caller.actor, run)
+    caller.audit(session).record("run", "run", body.run_id, new={"trigger": "shell"})
+    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
+
+
+def _position(cursor: str | None) -> tuple[datetime, str] | None:
+    if cursor is None:
+        return None
+    position: list[Any] = decode_cursor(cursor)
+    try:
+        at, run_id = position
+        return datetime.fromisoformat(at), str(run_id)
+    except (ValueError, TypeError):
+        raise Invalid.field("/cursor", "is not a cursor of this list") from None

@@ -1,0 +1,190 @@
+"""Launches runs: first the wish is committed, then Dagster is asked, then the run is recorded.
+
+A crash in between loses nothing: the run carries the launch's id as a tag, and reconciliation
+completes the record.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from control_plane.access.caller import Caller
+from control_plane.core.database import transaction
+from control_plane.core.errors import DatanikaError
+from control_plane.manifest.errors import NotPublished
+from control_plane.manifest.service import get_current_manifest
+from control_plane.runs.dagster import DagsterClient, NotLoaded
+from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
+from control_plane.runs.models import Launch, Run, RunTrigger
+from control_plane.runs.repository import LaunchRepository, RunRepository
+from control_plane.runs.schemas import RunTarget
+from datanika_manifest import selection
+from datanika_manifest.code_location import CodeLocation
+from datanika_manifest.names import AssetKey
+
+LOAD_TIMEOUT_SECONDS: Final = 30.0
+LOAD_POLL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A committed launch and what it selects."""
+
+    launch_id: int
+    sha256: str
+    asset_keys: list[AssetKey]
+
+
+class RunLauncher:
+    """Launches runs for one caller.
+
+    Args:
+        factory: Makes the transactions before and after Dagster is asked.
+        dagster: The adapter to Dagster.
+        caller: In whose name.
+    """
+
+    def __init__(
+        self, factory: sessionmaker[Session], dagster: DagsterClient, caller: Caller
+    ) -> None:
+        self._factory = factory
+        self._dagster = dagster
+        self._caller = caller
+
+    def launch(self, targets: Sequence[RunTarget], idempotency_key: str | None) -> Run:
+        """Launches a run of `targets`, or of everything where there are none.
+
+        Args:
+            targets: What is to run.
+            idempotency_key: The same key leads to one run, however often it is sent.
+
+        Raises:
+            NotPublished: A target is not in the current manifest.
+            NotLoaded: Dagster did not load that manifest in time.
+            LaunchInProgress: Another request with the key is at it.
+            IdempotencyKeyReused: The key was used for other targets.
+            Unavailable: Dagster does not answer.
+        """
+        body = [target.model_dump() for target in targets]
+        wish = self._record_wish(body, idempotency_key)
+        if isinstance(wish, Run):
+            return wish
+        try:
+            run_id = self._ask_dagster(wish)
+        except DatanikaError:
+            # Dagster has said no, so the same key may be used again.
+            self._withdraw(wish.launch_id)
+            raise
+        return self._record_run(run_id, wish, body)
+
+    def _record_wish(self, body: list[Any], idempotency_key: str | None) -> "_Wish | Run":
+        body_sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        with transaction(self._factory, self._caller.org_id) as session:
+            launches = LaunchRepository(session, self._caller.org_id)
+            if idempotency_key is not None:
+                earlier = launches.find_by_key(idempotency_key)
+                if earlier is not None:
+                    return self._run_of(session, earlier, body_sha256)
+            manifest = get_current_manifest(session, self._caller.org_id)
+            asset_keys = select_assets(manifest.location, body)
+            launch = Launch(
+                org_id=self._caller.org_id,
+                idempotency_key=idempotency_key,
+                body_sha256=body_sha256,
+                targets=body,
+                actor_name=self._caller.actor.name,
+            )
+            try:
+                with session.begin_nested():
+                    launches.add(launch)
+            except IntegrityError:
+                raise LaunchInProgress("A launch with this Idempotency-Key is going on.") from None
+            return _Wish(launch.id, manifest.sha256, asset_keys)
+
+    def _run_of(self, session: Session, launch: Launch, body_sha256: str) -> Run:
+        if launch.body_sha256 != body_sha256:
+            raise IdempotencyKeyReused("This Idempotency-Key was used with another body.")
+        if launch.run_id is None:
+            raise LaunchInProgress("A launch with this Idempotency-Key is going on.")
+        return RunRepository(session, self._caller.org_id).get(launch.run_id)
+
+    def _ask_dagster(self, wish: _Wish) -> str:
+        wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
+        return self._dagster.launch(self._caller.org, wish.asset_keys, wish.launch_id)
+
+    def _withdraw(self, launch_id: int) -> None:
+        with transaction(self._factory, self._caller.org_id) as session:
+            launches = LaunchRepository(session, self._caller.org_id)
+            launches.delete(launches.get(launch_id))
+
+    def _record_run(self, run_id: str, wish: _Wish, body: list[Any]) -> Run:
+        with transaction(self._factory, self._caller.org_id) as session:
+            runs = RunRepository(session, self._caller.org_id)
+            values = {
+                "trigger": RunTrigger.API,
+                "actor_name": self._caller.actor.name,
+                "targets": body,
+                "asset_keys": [list(key) for key in wish.asset_keys],
+                "manifest_sha256": wish.sha256,
+            }
+            # The launcher may have authorised the run already: then the row is there.
+            runs.insert_unless_there(id=run_id, **values)
+            runs.update(run_id, **values)
+            launch = LaunchRepository(session, self._caller.org_id).get(wish.launch_id)
+            launch.run_id = run_id
+            self._caller.audit(session).record("run", "run", run_id, new={"targets": body})
+            session.flush()
+            return runs.get(run_id)
+
+
+def select_assets(location: CodeLocation, targets: Sequence[dict[str, Any]]) -> list[AssetKey]:
+    """Returns the assets of the targets, or all where there are none.
+
+    Raises:
+        NotPublished: A target, or anything at all, is not in the manifest.
+    """
+    if not targets:
+        keys = selection.all_asset_keys(location)
+        if not keys:
+            raise NotPublished("Nothing is published; create something, then publish.")
+        return keys
+    found: list[AssetKey] = []
+    for target in targets:
+        find = (
+            selection.upload_asset_keys
+            if target["type"] == "upload"
+            else selection.transformation_asset_keys
+        )
+        keys = find(location, target["id"])
+        if not keys:
+            raise NotPublished(
+                f"The {target['type']} {target['id']} is not in the published manifest; "
+                "publish first."
+            )
+        found.extend(key for key in keys if key not in found)
+    return found
+
+
+def wait_until_loaded(
+    dagster: DagsterClient, org: str, sha256: str, timeout_seconds: float = LOAD_TIMEOUT_SECONDS
+) -> None:
+    """Waits until Dagster has loaded the manifest that was published a moment ago.
+
+    Raises:
+        NotLoaded: It has not, in time.
+        Unavailable: Dagster does not answer.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while dagster.loaded_manifests().get(org) != sha256:
+        if time.monotonic() > deadline:
+            raise NotLoaded(
+                f"Dagster has not loaded the manifest {sha256[:12]} within "
+                f"{timeout_seconds:.0f} seconds; see `datanika status`."
+            )
+        time.sleep(LOAD_POLL_SECONDS)

@@ -1,0 +1,94 @@
+"""The GraphQL documents that the control plane sends to Dagster (1.13)."""
+
+LOCATIONS = """
+query Locations {
+  locationStatusesOrError {
+    __typename
+    ... on WorkspaceLocationStatusEntries { entries { name loadStatus versionKey } }
+    ... on PythonError { message }
+  }
+}
+"""
+
+LAUNCH = """
+mutation LaunchRun($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on InvalidSubsetError { message }
+    ... on PipelineNotFoundError { message }
+    ... on RunConflict { message }
+    ... on UnauthorizedError { message }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+
+RUNS = """
+query Runs($filter: RunsFilter, $cursor: String, $limit: Int) {
+  runsOrError(filter: $filter, cursor: $cursor, limit: $limit) {
+    __typename
+    ... on Runs {
+      results {
+        runId status creationTime startTime endTime updateTime
+        tags { key value }
+        assetSelection { path }
+        repositoryOrigin { repositoryLocationName }
+        stepStats { stepKey status startTime endTime }
+      }
+    }
+    ... on PythonError { message }
+    ... on InvalidPipelineRunsFilterError { message }
+  }
+}
+"""
+
+LOG = """
+query RunLog($runId: ID!, $cursor: String, $limit: Int) {
+  logsForRun(runId: $runId, afterCursor: $cursor, limit: $limit) {
+    __typename
+    ... on RunNotFoundError { message }
+    ... on PythonError { message }
+    ... on EventConnection {
+      cursor
+      hasMore
+      events {
+        __typename
+        ... on MessageEvent { timestamp level stepKey eventType message }
+        ... on ExecutionStepFailureEvent { failureMetadata { description } }
+        ... on MaterializationEvent {
+          assetKey { path }
+          metadataEntries {
+            label
+            ... on IntMetadataEntry { intValue }
+            ... on FloatMetadataEntry { floatValue }
+            ... on TextMetadataEntry { text }
+          }
+        }
+        ... on AssetCheckEvaluationEvent {
+          evaluation {
+            assetKey { path }
+            checkName
+            success
+            severity
+            metadataEntries { label ... on IntMetadataEntry { intValue } }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+TERMINATE = """
+mutation Terminate($runId: String!) {
+  terminateRun(runId: $runId, terminatePolicy: SAFE_TERMINATE) {
+    __typename
+    ... on TerminateRunFailure { message }
+    ... on RunNotFoundError { message }
+    ... on UnauthorizedError { message }
+    ... on PythonError { message }
+  }
+}
+"""

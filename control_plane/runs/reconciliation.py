@@ -1,0 +1,123 @@
+"""Brings the rows of runs in line with Dagster, which has the truth about their status."""
+
+import logging
+from typing import Any
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from control_plane.access.task_tokens.service import revoke_run_tokens
+from control_plane.audit.service import SYSTEM
+from control_plane.core.clock import utc_now
+from control_plane.core.database import transaction
+from control_plane.runs.dagster import (
+    LAUNCH_TAG,
+    MANIFEST_TAG,
+    SCHEDULE_TAG,
+    DagsterClient,
+    DagsterRun,
+)
+from control_plane.runs.models import Launch, Run, RunStatus, RunTrigger
+from control_plane.runs.repository import LaunchRepository, RunRepository
+from control_plane.runs.results import failure_of
+from control_plane.runs.service import read_whole_log
+from control_plane.runs.status import ENDED, PUBLIC_STATUS
+from control_plane.tenancy.service import list_active_orgs
+
+logger = logging.getLogger(__name__)
+# Dagster's clock and transactions: a change can become visible a moment after its time.
+OVERLAP_SECONDS = 30.0
+FIRST_LOOK_BACK_SECONDS = 24 * 3600.0
+
+
+class RunReconciler:
+    """Follows the runs of all orgs; one pass is idempotent.
+
+    Args:
+        factory: Makes a transaction for each run, inside its org.
+        dagster: The adapter to Dagster.
+    """
+
+    def __init__(self, factory: sessionmaker[Session], dagster: DagsterClient) -> None:
+        self._factory = factory
+        self._dagster = dagster
+        self._since_seconds = utc_now().timestamp() - FIRST_LOOK_BACK_SECONDS
+        self._seen: dict[str, float] = {}
+
+    def run_once(self) -> int:
+        """Updates the rows of runs that changed, and returns how many there were.
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        changed = [
+            run
+            for run in self._dagster.runs_updated_after(self._since_seconds - OVERLAP_SECONDS)
+            if self._seen.get(run.id) != run.updated_at_seconds
+        ]
+        if not changed:
+            return 0
+        with transaction(self._factory) as session:
+            orgs = {org.slug: org.id for org in list_active_orgs(session)}
+        for run in changed:
+            if run.org in orgs:
+                self._reconcile(run, orgs[run.org])
+            self._seen[run.id] = run.updated_at_seconds
+        self._since_seconds = max(run.updated_at_seconds for run in changed)
+        self._forget()
+        return len(changed)
+
+    def _forget(self) -> None:
+        oldest = self._since_seconds - 2 * OVERLAP_SECONDS
+        self._seen = {run_id: at for run_id, at in self._seen.items() if at > oldest}
+
+    def _reconcile(self, run: DagsterRun, org_id: int) -> None:
+        status = PUBLIC_STATUS[run.status]
+        reason = self._failure(run) if status == RunStatus.FAILED else None
+        with transaction(self._factory, org_id) as session:
+            runs = RunRepository(session, org_id)
+            launch = _launch_of(session, org_id, run)
+            runs.insert_unless_there(id=run.id, **_first_values(run))
+            row = runs.find(run.id)
+            if row is None:
+                logger.error("run %s is stamped with org %s but is another's", run.id, run.org)
+                return
+            if launch is not None:
+                launch.run_id = run.id
+                row.trigger, row.actor_name = RunTrigger.API, launch.actor_name
+                row.targets = launch.targets
+            _bring_up_to_date(row, run, status, reason)
+            if status in ENDED:
+                revoke_run_tokens(session, org_id, run.id)
+
+    def _failure(self, run: DagsterRun) -> str | None:
+        return failure_of(read_whole_log(self._dagster, run.id))
+
+
+def _launch_of(session: Session, org_id: int, run: DagsterRun) -> Launch | None:
+    tag = run.tags.get(LAUNCH_TAG, "")
+    return LaunchRepository(session, org_id).find(int(tag)) if tag.isdecimal() else None
+
+
+def _first_values(run: DagsterRun) -> dict[str, Any]:
+    return {
+        "trigger": _trigger(run),
+        "actor_name": SYSTEM.name,
+        "targets": [],
+        "asset_keys": run.asset_keys,
+        "manifest_sha256": run.tags.get(MANIFEST_TAG),
+        "created_at": run.created_at,
+    }
+
+
+def _trigger(run: DagsterRun) -> RunTrigger:
+    if SCHEDULE_TAG in run.tags:
+        return RunTrigger.SCHEDULE
+    return RunTrigger.UI if run.is_from_location else RunTrigger.SHELL
+
+
+def _bring_up_to_date(row: Run, run: DagsterRun, status: RunStatus, reason: str | None) -> None:
+    row.status = status
+    row.created_at = run.created_at
+    row.started_at = run.started_at
+    row.ended_at = run.ended_at if status in ENDED else None
+    row.error = reason

@@ -1,0 +1,158 @@
+"""Reads, authorises and cancels runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control_plane.access.caller import Caller
+from control_plane.access.task_tokens.service import MintedToken, mint_token
+from control_plane.audit.service import Actor
+from control_plane.core.errors import Forbidden
+from control_plane.manifest.service import get_manifest
+from control_plane.runs import results
+from control_plane.runs.dagster import MAXIMUM_LOG_PAGE, DagsterClient, LogEvent
+from control_plane.runs.models import Run, RunTrigger
+from control_plane.runs.repository import RunRepository
+from control_plane.runs.schemas import RunLog, RunStep, RunView
+from datanika_manifest import selection
+
+
+@dataclass(frozen=True)
+class StartingRun:
+    """A run that is about to start.
+
+    Attributes:
+        run_id: Dagster's.
+        trigger: What started it, where it is not known already.
+        manifest_sha256: The manifest that it was planned with.
+        asset_keys: Its selection; None for everything.
+    """
+
+    run_id: str
+    trigger: RunTrigger
+    manifest_sha256: str
+    asset_keys: list[list[str]] | None
+
+
+def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun) -> MintedToken:
+    """Registers a run that is about to start and mints its token.
+
+    Args:
+        session: Inside the org.
+        org_id: The org, as the run's origin says and not its tags.
+        actor: In whose name it runs, where that is not known already.
+        run: The run.
+
+    Raises:
+        NotFound: The org has no such manifest.
+        Forbidden: The run has another org's id.
+    """
+    manifest = get_manifest(session, org_id, run.manifest_sha256)
+    runs = RunRepository(session, org_id)
+    runs.insert_unless_there(
+        id=run.run_id,
+        trigger=run.trigger,
+        actor_name=actor.name,
+        targets=[],
+        asset_keys=run.asset_keys,
+        manifest_sha256=run.manifest_sha256,
+    )
+    if runs.find(run.run_id) is None:
+        raise Forbidden(f"The run {run.run_id} is not this organization's.")
+    runs.update(run.run_id, manifest_sha256=run.manifest_sha256)
+    return mint_token(
+        session,
+        org_id,
+        actor,
+        purpose="run",
+        connection_ids=selection.connection_ids(manifest.location, run.asset_keys),
+        run_id=run.run_id,
+    )
+
+
+def page_runs(
+    session: Session,
+    caller: Caller,
+    position: tuple[datetime, str] | None,
+    limit: int,
+    status: str | None,
+) -> Sequence[Run]:
+    """Returns the org's runs, newest first."""
+    return RunRepository(session, caller.org_id).page_before(position, limit, status)
+
+
+def get_run(session: Session, caller: Caller, run_id: str) -> Run:
+    """Returns a run.
+
+    Raises:
+        NotFound: The org has no such run.
+    """
+    return RunRepository(session, caller.org_id).get(run_id)
+
+
+def view_run(run: Run, dagster: DagsterClient) -> RunView:
+    """Returns a run with its assets, checks and steps, as Dagster knows them now.
+
+    Raises:
+        Unavailable: Dagster does not answer.
+    """
+    view = RunView.model_validate(run)
+    stored = dagster.find_run(run.id)
+    if stored is None:
+        return view
+    events = read_whole_log(dagster, run.id)
+    view.assets = results.assets_of(events)
+    view.checks = results.checks_of(events)
+    view.steps = [
+        RunStep(
+            key=step.key,
+            status=step.status.lower() if step.status else None,
+            started_at=step.started_at,
+            ended_at=step.ended_at,
+        )
+        for step in stored.steps
+    ]
+    return view
+
+
+def read_whole_log(dagster: DagsterClient, run_id: str) -> list[LogEvent]:
+    """Returns every event of a run.
+
+    Raises:
+        NotFound: Dagster has no such run.
+        Unavailable: Dagster does not answer.
+    """
+    events: list[LogEvent] = []
+    cursor: str | None = None
+    while True:
+        page = dagster.read_log(run_id, cursor, MAXIMUM_LOG_PAGE)
+        events.extend(page.events)
+        if not page.has_more:
+            return events
+        cursor = page.cursor
+
+
+def read_log(run: Run, dagster: DagsterClient, cursor: str | None, limit: int) -> RunLog:
+    """Returns a page of a run's log.
+
+    Raises:
+        NotFound: Dagster has no log of it.
+        Unavailable: Dagster does not answer.
+    """
+    page = dagster.read_log(run.id, cursor, limit)
+    return RunLog(
+        data=results.log_lines(page.events), next_cursor=page.cursor, has_more=page.has_more
+    )
+
+
+def cancel_run(session: Session, caller: Caller, run: Run, dagster: DagsterClient) -> None:
+    """Asks for the end of a run.
+
+    Raises:
+        InvalidState: It has ended.
+        Unavailable: Dagster does not answer.
+    """
+    dagster.terminate(run.id)
+    caller.audit(session).record("cancel", "run", run.id)

@@ -1,0 +1,1 @@
+"""Schedules: when a target runs without a person."""

@@ -1,0 +1,1 @@
+"""Targets: what an edge, a schedule or a freshness policy can name."""

@@ -1,0 +1,1 @@
+"""Uploads: what is loaded from where to where, and how."""

@@ -1,0 +1,41 @@
+"""Reads and writes uploads."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+
+from control_plane.tenancy.repository import TenantRepository
+from control_plane.uploads.models import Upload
+
+
+class UploadRepository(TenantRepository[Upload]):
+    """The uploads of one org."""
+
+    model = Upload
+    noun = "upload"
+
+    def find_by_name(self, name: str) -> Upload | None:
+        """Returns the live upload with this name."""
+        return self.session.scalar(self.base().where(Upload.name == name))
+
+    def list_into(self, connection_id: int) -> Sequence[Upload]:
+        """Returns the live uploads that load into a connection, oldest first."""
+        statement = self.base().where(Upload.destination_connection_id == connection_id)
+        return self.session.scalars(statement.order_by(Upload.id)).all()
+
+    def list_of_connection(self, connection_id: int) -> Sequence[Upload]:
+        """Returns the live uploads that read from or load into a connection."""
+        statement = self.base().where(
+            or_(
+                Upload.source_connection_id == connection_id,
+                Upload.destination_connection_id == connection_id,
+            )
+        )
+        return self.session.scalars(statement.order_by(Upload.id)).all()
+
+    def taken_slugs(self, base: str) -> set[str]:
+        """Returns the slugs, also of deleted uploads, that start with `base`."""
+        statement = select(Upload.slug).where(
+            Upload.org_id == self.org_id, Upload.slug.startswith(base, autoescape=True)
+        )
+        return set(self.session.scalars(statement))

@@ -1,0 +1,102 @@
+"""Background work of the control plane: `python -m control_plane.worker`.
+
+Provisions warehouses and follows the runs. Several may run at once: rows are locked with
+`SKIP LOCKED`, and every step can be repeated.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from control_plane.core.database import make_engine, make_session_factory
+from control_plane.core.errors import DatanikaError
+from control_plane.core.vault import Vault
+from control_plane.runs.dagster import DagsterClient
+from control_plane.runs.reconciliation import RunReconciler
+from control_plane.settings import Settings, get_settings
+from control_plane.warehouses.provisioner import Provisioner
+from control_plane.warehouses.service import provision_warehouses
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+MAXIMUM_BACKOFF_SECONDS = 15.0
+
+
+class Worker:
+    """Repeats its jobs until it is told to stop; one that fails is tried again, ever more slowly.
+
+    Args:
+        jobs: By name; each does one pass.
+    """
+
+    def __init__(self, jobs: dict[str, Callable[[], object]]) -> None:
+        self._jobs = jobs
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ends `run` after the passes that are under way."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Runs each job in a thread of its own, so that a slow one does not delay the others."""
+        threads = [
+            threading.Thread(target=self._repeat, args=(name, job), name=name)
+            for name, job in self._jobs.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _repeat(self, name: str, job: Callable[[], object]) -> None:
+        backoff_seconds = POLL_SECONDS
+        while not self._stop.is_set():
+            try:
+                job()
+                backoff_seconds = POLL_SECONDS
+            except DatanikaError as error:
+                logger.warning("%s: %s", name, error.detail)
+                backoff_seconds = min(backoff_seconds * 2, MAXIMUM_BACKOFF_SECONDS)
+            except Exception:
+                # A job's bug or a database that is away must not end the others.
+                logger.exception("%s failed", name)
+                backoff_seconds = min(backoff_seconds * 2, MAXIMUM_BACKOFF_SECONDS)
+            self._stop.wait(backoff_seconds)
+
+
+def make_worker(settings: Settings) -> Worker:
+    """Makes the worker of a deployment."""
+    factory = make_session_factory(
+        make_engine(settings.database_url.get_secret_value(), pool_size=2)
+    )
+    vault = Vault(settings.encryption_key_list())
+    provisioner = Provisioner(settings.provisioner_socket)
+    token = settings.service_token.get_secret_value() if settings.service_token else ""
+    reconciler = RunReconciler(factory, DagsterClient(settings.dagster_url, token))
+    return Worker(
+        {
+            "warehouses": lambda: provision_warehouses(factory, vault, provisioner),
+            "runs": reconciler.run_once,
+        }
+    )
+
+
+def main() -> None:
+    """Runs the worker until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # httpx logs each request at INFO: twice a second is noise.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    worker = make_worker(get_settings())
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()
