@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from datanika_stack.api_client import ApiClient
@@ -45,20 +46,45 @@ def follow_run(
         time.sleep(_POLL_SECONDS)
 
 
-def follow_logs(client: ApiClient, path: str) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a run's log until the run has ended and nothing is left.
+def read_logs(client: ApiClient, path: str) -> Iterator[dict[str, Any]]:
+    """Yields the lines that a run's log has now, the oldest first.
+
+    Args:
+        client: The API.
+        path: Path of the run.
 
     Raises:
         ApiError: The API refused or did not answer.
     """
-    cursor: str | None = None
-    while True:
-        # The status is read first: what the run wrote before it ended is then in the page.
+    yield from LogReader(client, path).read()
+
+
+def follow_logs(client: ApiClient, path: str) -> Iterator[dict[str, Any]]:
+    """Yields the lines of a run's log until the run has ended; raises as `read_logs` does."""
+    reader = LogReader(client, path)
+    has_ended = False
+    while not has_ended:
+        # The status is asked first: what the run wrote before its end is then in the log.
         has_ended = client.get(path)["status"] in ENDED
-        page = client.get(f"{path}/logs", {"cursor": cursor} if cursor else None)
-        yield from page["data"]
-        cursor = page.get("next_cursor") or cursor
-        if has_ended and not page["data"]:
-            return
-        if not page["data"]:
+        yield from reader.read()
+        if not has_ended:
             time.sleep(_POLL_SECONDS)
+
+
+@dataclass
+class LogReader:
+    """Reads a log in several goes, each from where the last one stopped."""
+
+    client: ApiClient
+    path: str
+    cursor: str | None = None
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yields the lines that have come since the last call; raises as `read_logs` does."""
+        has_more = True
+        while has_more:
+            params = {"cursor": self.cursor} if self.cursor else None
+            page = self.client.get(f"{self.path}/logs", params)
+            yield from page["data"]
+            self.cursor = page["next_cursor"] or self.cursor
+            has_more = page["has_more"]

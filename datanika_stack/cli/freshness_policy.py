@@ -43,6 +43,9 @@ class FreshnessPolicyOptions:
     deadline_cron: Annotated[
         str | None, typer.Option(help="When fresh data must be there, as cron.")
     ] = None
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA time zone in which the cron is read.")
+    ] = None
     severity: Annotated[str | None, typer.Option(help="warn or error.")] = None
     file: ObjectFile = None
 
@@ -53,6 +56,7 @@ class FreshnessPolicyOptions:
             table=self.table,
             max_age_seconds=self.max_age_seconds,
             deadline_cron=self.deadline_cron,
+            timezone=self.timezone,
             severity=self.severity,
             **target_fields(session, self.target, "target"),
         )

@@ -13,7 +13,7 @@ from datanika_stack.cli.output import console, error_console, show, styled
 from datanika_stack.cli.resources import DEFAULT_LIMIT, Limit, noun
 from datanika_stack.cli.session import Session
 from datanika_stack.cli.targets import find_target
-from datanika_stack.run_following import SUCCESS, follow_logs, follow_run
+from datanika_stack.run_following import SUCCESS, follow_logs, follow_run, read_logs
 
 COLLECTION = "runs"
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="Id of the run, as Dagster has it.")]
@@ -70,10 +70,10 @@ def logs(
     """Show a run's log."""
     if follow:
         return _followed(session, run_id)
-    lines = list(session.client.pages(session.path(COLLECTION, run_id, "logs")))
+    lines = read_logs(session.client, session.path(COLLECTION, run_id))
     if session.as_json:
-        return lines
-    _print_lines(iter(lines))
+        return list(lines)
+    _print_lines(lines)
     return None
 
 

@@ -22,6 +22,7 @@ add_common_verbs(
 class ScheduleOptions:
     """What a schedule is made of, as options."""
 
+    name: Annotated[str | None, typer.Option(help="Name of the schedule.")] = None
     cron: Annotated[str | None, typer.Option(help="Five fields, such as '0 6 * * *'.")] = None
     timezone: Annotated[
         str | None, typer.Option(help="IANA time zone, such as America/New_York.")
@@ -39,6 +40,7 @@ class ScheduleOptions:
         """Returns the request."""
         return merge(
             read_object(self.file),
+            name=self.name,
             cron=self.cron,
             timezone=self.timezone,
             is_active=self.is_active,

@@ -30,6 +30,7 @@ class TransformationOptions:
     materialization: Annotated[
         str | None, typer.Option(help="view, table, incremental or ephemeral.")
     ] = None
+    description: Annotated[str | None, typer.Option(help="What it is for.")] = None
     file: ObjectFile = None
 
     def body(self, session: Session) -> dict[str, Any]:
@@ -41,6 +42,7 @@ class TransformationOptions:
             schema=self.schema,
             sql=read_text(self.sql_file) if self.sql_file else None,
             materialization=self.materialization,
+            description=self.description,
         )
 
 
@@ -72,5 +74,5 @@ def preview(
     answer = session.client.post(session.path(COLLECTION, "preview"), body)
     if session.as_json:
         return answer
-    names = [c["name"] if isinstance(c, dict) else c for c in answer["columns"]]
+    names = [column["name"] for column in answer["columns"]]
     return [dict(zip(names, row, strict=True)) for row in answer["rows"]]

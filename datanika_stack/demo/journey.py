@@ -4,6 +4,7 @@ It must not know the stack or the control plane's code: a URL and an operator's 
 """
 
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from datanika_stack.api_client import ApiClient, ApiError, tokens_of
 from datanika_stack.demo import airline, definitions
 from datanika_stack.demo.display import Display
 from datanika_stack.polling import wait_for
-from datanika_stack.run_following import SUCCESS, follow_run
+from datanika_stack.run_following import SUCCESS, follow_run, read_logs
 
 LIVE_TIMEOUT_SECONDS = 90.0
 RUN_TIMEOUT_SECONDS = 900.0
@@ -167,7 +168,7 @@ class Journey:
             raise DemoFailedError(f"Connection test: {result['message']} ({result['code']}).")
 
     def _explain(self, run: dict[str, Any], path: str) -> str:
-        lines = list(self.client.pages(f"{path}/logs"))[-LOG_TAIL_LINES:]
+        lines = deque(read_logs(self.client, path), maxlen=LOG_TAIL_LINES)
         log = "\n".join(
             f"  {line['level']} {line.get('step') or ''} {line['message']}" for line in lines
         )
@@ -185,3 +186,8 @@ def rows_of(run: dict[str, Any], kind: str) -> dict[str, int | None]:
 def tests_of(run: dict[str, Any]) -> dict[str, str]:
     """Returns the status of each test of the run."""
     return {check["name"]: check["status"] for check in run["checks"]}
+
+
+def failures_of(run: dict[str, Any]) -> dict[str, int]:
+    """Returns the number of rows that each test has found wrong, of those that found any."""
+    return {check["name"]: check["failures"] for check in run["checks"] if check["failures"]}

@@ -27,6 +27,7 @@ class Report:
         models: Rows per model.
         tests: Status per test: pass, warn or fail.
         seconds: Seconds per phase.
+        failures: Rows that a test has found wrong, per test that found any.
     """
 
     org: str
@@ -40,17 +41,20 @@ class Report:
     models: dict[str, int]
     tests: dict[str, str]
     seconds: dict[str, float]
+    failures: dict[str, int]
 
     def as_object(self) -> dict[str, Any]:
-        """Returns the JSON object of `datanika demo --json`."""
-        return asdict(self)
+        """Returns the JSON object of `datanika demo --json`, whose keys others rely on."""
+        content = asdict(self)
+        del content["failures"]
+        return content
 
 
 def print_report(report: Report, console: Console) -> None:
     """Shows the result to people."""
     console.print()
     console.print(_rows(report))
-    console.print(_tests(report.tests))
+    console.print(_tests(report.tests, report.failures))
     console.print(_seconds(report.seconds))
     console.print(_addresses(report))
 
@@ -66,12 +70,14 @@ def _rows(report: Report) -> Table:
     return table
 
 
-def _tests(tests: dict[str, str]) -> Table:
+def _tests(tests: dict[str, str], failures: dict[str, int]) -> Table:
     table = Table(title="Tests", title_justify="left")
     table.add_column("Test", overflow="fold")
     table.add_column("Result")
+    table.add_column("Rows found", justify="right", style="cyan")
     for name, status in tests.items():
-        table.add_row(name, Text(status, style=_STATUS_STYLES.get(status, "")))
+        found = f"{failures[name]:,}" if name in failures else ""
+        table.add_row(name, Text(status, style=_STATUS_STYLES.get(status, "")), found)
     return table
 
 

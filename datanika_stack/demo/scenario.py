@@ -7,7 +7,14 @@ from typing import Any
 from datanika_stack.api_client import ApiClient
 from datanika_stack.demo import definitions, verification
 from datanika_stack.demo.display import Display
-from datanika_stack.demo.journey import DemoFailedError, Journey, Person, rows_of, tests_of
+from datanika_stack.demo.journey import (
+    DemoFailedError,
+    Journey,
+    Person,
+    failures_of,
+    rows_of,
+    tests_of,
+)
 from datanika_stack.demo.local_stack import Addresses, LocalStack
 from datanika_stack.demo.report import Report
 
@@ -43,6 +50,7 @@ def perform(stack: LocalStack, display: Display) -> Report:
         models=models,
         tests=tests_of(run),
         seconds=display.seconds | _step_seconds(run),
+        failures=failures_of(run),
     )
 
 
