@@ -52,8 +52,8 @@ class Session(_Answer):
     """Who a person's or a service's session is."""
 
     kind: str
+    name: str = ""
     email: str | None = None
-    role: str | None = None
     is_platform_operator: bool = False
 
 

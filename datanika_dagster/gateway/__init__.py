@@ -1,0 +1,1 @@
+"""The Dagster UI and GraphQL behind the control plane's login."""

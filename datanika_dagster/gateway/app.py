@@ -1,0 +1,56 @@
+"""The gateway's application: Dagster's webserver under `/dagster`, behind the guard.
+
+Run it with `uvicorn datanika_dagster.gateway.app:create_app --factory`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster_webserver.version import __version__
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from datanika_dagster import settings
+from datanika_dagster.gateway.guard import PREFIX, Addresses, Guard
+from datanika_dagster.gateway.sessions import Sessions
+from datanika_dagster.gateway.workspace import SupervisedWorkspace, WorkspaceWatcher
+
+STATEMENT_TIMEOUT_MILLISECONDS = 15_000
+POOL_RECYCLE_SECONDS = 3600
+POOL_OVERFLOW = 20
+
+
+def create_app() -> ASGIApp:
+    """Returns the application; the environment says which Dagster it serves.
+
+    Raises:
+        SettingMissing: DAGSTER_HOME is not set.
+    """
+    config = settings.read()
+    workspace = SupervisedWorkspace(config.required_dagster_home() / "workspace.yaml")
+    instance = DagsterInstance.get()
+    instance.optimize_for_webserver(
+        statement_timeout=STATEMENT_TIMEOUT_MILLISECONDS,
+        pool_recycle=POOL_RECYCLE_SECONDS,
+        max_overflow=POOL_OVERFLOW,
+    )
+    loaded = workspace.version()
+    context = WorkspaceProcessContext(instance, workspace, version=__version__)
+    watcher = WorkspaceWatcher(context, workspace, loaded)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        watcher.start()
+        with context:
+            yield
+            watcher.stop()
+
+    webserver = DagsterWebserver(context, PREFIX).create_asgi_app(lifespan=lifespan)
+    addresses = Addresses(
+        login_url=f"{config.public_url.rstrip('/')}/login",
+        dagster_url=config.dagster_public_url,
+    )
+    return Guard(webserver, Sessions(config.control_plane_url), addresses)
