@@ -14,6 +14,7 @@ from datanika_dagster.transformations import (
     dbt_process,
     parsed_manifest,
     project,
+    selection,
     warehouse,
 )
 from datanika_dagster.transformations.reporter import DbtJob, Reporter
@@ -47,7 +48,11 @@ def run(job: DbtJob, payload: dict[str, Any], secrets: Secrets) -> JsonValue:
         Path(payload["projects_dir"]), payload["org_id"], declared.connection, declared.sha256
     )
     endpoint = warehouse.endpoint(secrets[declared.connection], payload)
-    warehouse.set_environment(endpoint)
+    with endpoint.connect():
+        pass  # a wrong password is an error of ours, with a code, not one of dbt's
+    warehouse.set_environment(
+        endpoint, application_name=f"datanika dbt {payload['org']} {payload['run_id'][:8]}"
+    )
     manifest = parsed_manifest.load(directory, database=endpoint.database)
     reporter = Reporter(job, declared, RowCounter(endpoint))
     outcome = dbt_process.invoke(
@@ -57,7 +62,7 @@ def run(job: DbtJob, payload: dict[str, Any], secrets: Secrets) -> JsonValue:
         manifest=manifest,
         on_event=reporter.on_event,
         options={
-            "select": parsed_manifest.selectors(manifest, selected),
+            "select": selection.selectors(declared, selected),
             # Exactly the listed tests, not all that hang on the listed nodes.
             "indirect_selection": "empty",
         },

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 EventCallback = Callable[[Any], None]
 
 _HOST_PATHS = re.compile(r"(?:^|(?<=[\s'\"(\[]))/(?:[^\s'\"/]+/)+[^\s'\":,)\]]*")
+NO_DATABASE = "connection never acquired"
+"""In the message of a model that queries the database while it compiles without one."""
+
+_INLINE_ERROR = "Error parsing inline query"
 _COMPILED_AT = re.compile(r"\n?[ \t]*compiled code at [^\n]*")
 
 
@@ -74,8 +78,14 @@ def invoke(
         use_colors=False,
         **(options or {}),
     )
-    error = clean_message(str(result.exception)) if result.exception else None
+    error = _text(result.exception) if result.exception else None
     return Outcome(result.success, list(getattr(result.result, "results", ())), error)
+
+
+def _text(exception: BaseException) -> str:
+    if str(exception) == _INLINE_ERROR and exception.__context__ is not None:
+        exception = exception.__context__  # dbt hides what was wrong behind a fixed text
+    return clean_message(str(exception))
 
 
 def clean_message(message: str) -> str:

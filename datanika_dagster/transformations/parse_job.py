@@ -5,7 +5,6 @@ this process without credentials, and returns the assets and checks that it is m
 """
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from datanika_dagster.launcher.job import Job, Secrets
-from datanika_dagster.transformations import dbt_process, nodes, project, syntax_check
-from datanika_dagster.transformations.errors import TransformationError
+from datanika_dagster.transformations import blame, dbt_process, nodes, project, syntax_check
 from datanika_manifest.transformations import ProjectSource
 
 MANIFEST_FILE = "manifest.json"
@@ -38,6 +36,7 @@ def run(job: Job, payload: dict[str, Any], secrets: Secrets) -> JsonValue:
         TransformationError: The project does not work; the message names the model.
     """
     source = ProjectSource.model_validate(payload["project"])
+    syntax_check.check_obvious({model.name: model.sql for model in source.models})
     files = project.render(source)
     sha256 = project.sha256_of(files)
     target = project.directory(
@@ -85,22 +84,15 @@ def _compile(source: ProjectSource, staged: Path, work_dir: Path) -> dict[str, s
         },
     )
     if outcome.error is not None:
-        message = outcome.error
-        raise TransformationError(message, field=_model_named_in(message, source))
-    return {
-        result.node.name: result.node.compiled_code
-        for result in outcome.results
-        if result.status == "success"
-    }
-
-
-def _model_named_in(message: str, source: ProjectSource) -> str | None:
-    known = {model.name for model in source.models}
-    pattern = rf"model\.{project.PROJECT_NAME}\.([\w-]+)|\b[Mm]odel '?([\w-]+)'? \("
-    for first, second in re.findall(pattern, message):
-        if (first or second) in known:
-            return first or second
-    return None
+        raise blame.error(outcome.error, source.models)
+    compiled: dict[str, str] = {}
+    for result in outcome.results:
+        if result.status == "success":
+            compiled[result.node.name] = result.node.compiled_code
+        elif dbt_process.NO_DATABASE not in str(result.message):
+            message = dbt_process.clean_message(str(result.message))
+            raise blame.error(message, source.models)
+    return compiled
 
 
 def _read_json(path: Path) -> Any:

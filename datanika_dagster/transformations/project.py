@@ -26,11 +26,20 @@ PARSED = "parsed"
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
 """In `parsed`: dbt's own serialised manifest, from which builds start without parsing."""
 
+VERSIONS_FILE = "dbt-versions.txt"
+
 # Used as given: dbt's own macro would put the profile's schema in front.
 _SCHEMA_NAME_MACRO = """\
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {{ custom_schema_name if custom_schema_name is not none else target.schema }}
 {%- endmacro %}
+"""
+
+# dbt's own macro looks the table up; a project that is parsed has no database to look in.
+_IS_INCREMENTAL_MACRO = """\
+{% macro is_incremental() %}
+    {{ return(dbt.is_incremental() if flags.INTROSPECT else false) }}
+{% endmacro %}
 """
 
 
@@ -70,9 +79,10 @@ def render(source: ProjectSource) -> dict[str, str]:
         "dbt_project.yml": _project_yml(),
         "profiles.yml": warehouse.profiles_yml(PROFILE_NAME, source.connector),
         "macros/generate_schema_name.sql": _SCHEMA_NAME_MACRO,
+        "macros/is_incremental.sql": _IS_INCREMENTAL_MACRO,
         "models/schema.yml": properties.schema_yml(source),
         "models/sources.yml": properties.sources_yml(source.sources),
-        "dbt-version.txt": _dbt_versions(),
+        VERSIONS_FILE: dbt_versions(),
     }
     for model in source.models:
         files[f"models/{model.schema_name}/{model.name}.sql"] = _model_file(model)
@@ -87,6 +97,12 @@ def sha256_of(files: dict[str, str]) -> str:
         digest.update(f"{path}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def dbt_versions() -> str:
+    """Returns the versions that shape a parsed project: another one is another project."""
+    packages = ("dbt-core", "dbt-adapters", "dbt-postgres")
+    return "".join(f"{name}=={importlib.metadata.version(name)}\n" for name in packages)
 
 
 def stage(files: dict[str, str], target: Path) -> Path:
@@ -163,9 +179,3 @@ def _project_yml() -> str:
         },
         sort_keys=False,
     )
-
-
-def _dbt_versions() -> str:
-    """Returns the versions that shape a parsed project: another one is another project."""
-    packages = ("dbt-core", "dbt-adapters", "dbt-postgres")
-    return "".join(f"{name}=={importlib.metadata.version(name)}\n" for name in packages)

@@ -34,6 +34,12 @@ _LEVELS: dict[str, LogLevel] = {
     "warn": "warning",
     "skipped": "warning",
 }
+# What a model says itself, with log(), print() and exceptions.warn(): lines for people.
+_SPOKEN: dict[str, LogLevel] = {
+    "JinjaLogInfo": "info",
+    "JinjaLogWarning": "warning",
+    "PrintEvent": "info",
+}
 _MESSAGE_LENGTH = 2000
 
 
@@ -67,6 +73,9 @@ class Reporter:
 
     def on_event(self, event: Any) -> None:
         """Takes one of dbt's events; called from dbt's worker threads."""
+        if event.info.name in _SPOKEN:
+            with self._lock:
+                self._job.log(_SPOKEN[event.info.name], event.info.msg[:_MESSAGE_LENGTH])
         if event.info.name != "NodeFinished" or not hasattr(event.data, "run_result"):
             return
         unique_id = event.data.node_info.unique_id

@@ -13,6 +13,7 @@ import psycopg
 
 # gram.y and scan.l are where PostgreSQL raises what it knows without looking anything up.
 _GRAMMAR_SOURCES = frozenset({"gram.y", "scan.l", "scan.c", "parser.c", "scansup.c"})
+_GUARD = "SELECT 1/0;"
 _QUERY_STARTS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
 _LEADING = re.compile(
     r"(?P<open>/\*)|(?P<close>\*/)|(?P<line>--[^\n]*)|(?P<word>[^\s(/*-]+|[/*-])|(?P<space>[\s(]+)"
@@ -33,11 +34,19 @@ def grammar_error(connection: psycopg.Connection[Any], sql: str) -> str | None:
     Returns:
         The server's message with the line, or None.
     """
-    # As dbt-postgres writes it, so that a semicolon or a second statement is found as well.
-    prefix = "SELECT 1/0; CREATE VIEW datanika_syntax AS (\n"
+    # Alone, and as dbt-postgres writes it: together they allow exactly one query, without a
+    # semicolon, and no parenthesis that closes dbt's.
+    for before, after in (("", ""), ("CREATE VIEW datanika_syntax AS (", ");")):
+        problem = _parse(connection, f"{_GUARD} {before}\n", sql, f"\n{after}")
+        if problem is not None:
+            return problem
+    return None
+
+
+def _parse(connection: psycopg.Connection[Any], before: str, sql: str, after: str) -> str | None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute((prefix + sql + "\n);").encode())
+            cursor.execute((before + sql + after).encode())
     except psycopg.Error as error:
         connection.rollback()
         diagnostic = error.diag
@@ -45,15 +54,18 @@ def grammar_error(connection: psycopg.Connection[Any], sql: str) -> str | None:
             raise  # not the server's word: the connection is gone
         if diagnostic.source_file not in _GRAMMAR_SOURCES:
             return None
-        line = _line(prefix + sql, diagnostic.statement_position)
-        return f"{diagnostic.message_primary}{line}"
+        return f"{diagnostic.message_primary}{_line(before + sql, diagnostic.statement_position)}"
     raise AssertionError("the guard statement did not fail")
 
 
 def obvious_error(sql: str) -> str | None:
-    """Returns why the compiled SQL cannot be a query, None where it may be one."""
+    """Returns why a model's SQL cannot be a query, None where it may be one.
+
+    Args:
+        sql: Compiled SQL, or as its author wrote it: what begins with Jinja may become a query.
+    """
     word = _first_word(sql)
-    if word.upper() in _QUERY_STARTS:
+    if word.startswith("{") or word.upper() in _QUERY_STARTS:
         return None
     return f"a model is one query and starts with SELECT or WITH, not with {word[:40]!r}"
 
@@ -75,5 +87,6 @@ def _first_word(sql: str) -> str:
 def _line(text: str, position: str | None) -> str:
     if not position:
         return ""
-    # The prefix ends with the first line feed, so the model's own first line is number 1.
+    # One line feed stands before the model's first line. What is missing at its end is noticed
+    # behind it; the slice then ends with the model's last line.
     return f" (line {text[: int(position) - 1].count(chr(10))})"

@@ -16,16 +16,16 @@ from datanika_dagster.transformations.errors import TransformationError
 TIMEOUT_SECONDS = 10.0
 
 
-def check_obvious(compiled: Mapping[str, str]) -> None:
+def check_obvious(models: Mapping[str, str]) -> None:
     """Refuses a project in which a model is visibly no query.
 
     Args:
-        compiled: Model name → compiled SQL.
+        models: Model name → its SQL, compiled or not.
 
     Raises:
         TransformationError: Names the first such model and what is wrong.
     """
-    for name, sql in compiled.items():
+    for name, sql in models.items():
         _refuse(name, syntax.obvious_error(sql))
 
 

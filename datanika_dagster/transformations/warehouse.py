@@ -50,7 +50,7 @@ def profiles_yml(profile: str, connector: str) -> str:
         "user": _variable(f"{_PREFIX}_USER", "x"),
         "password": _variable(_PASSWORD, "x"),
         "sslmode": _variable(f"{_PREFIX}_SSLMODE", "prefer"),
-        "application_name": APPLICATION_NAME,
+        "application_name": _variable(f"{_PREFIX}_APPLICATION", APPLICATION_NAME),
         "schema": "public",
         "threads": THREADS,
     }
@@ -70,12 +70,22 @@ def endpoint(secret: Mapping[str, Any], payload: Mapping[str, Any]) -> Endpoint:
     return registry.endpoint(secret, payload.get("allowed_networks", ())).pinned()
 
 
-def set_environment(warehouse: Endpoint) -> None:
+def set_environment(
+    warehouse: Endpoint,
+    *,
+    application_name: str = APPLICATION_NAME,
+    is_read_only: bool = False,
+) -> None:
     """Puts a connection's settings where the profile (and libpq under it) reads them.
 
     dbt reads credentials from its process's environment and from nowhere else. This process is
     a job child of one run that holds this one connection, so nobody else can see them there;
     they are set after its start and were never given to exec.
+
+    Args:
+        warehouse: Where dbt connects to.
+        application_name: What the server shows in pg_stat_activity; cut at 63 characters.
+        is_read_only: Transactions begin read-only.
     """
     libpq = warehouse.connection_parameters()
     variables = {
@@ -84,6 +94,7 @@ def set_environment(warehouse: Endpoint) -> None:
         f"{_PREFIX}_DATABASE": warehouse.database,
         f"{_PREFIX}_USER": warehouse.user,
         f"{_PREFIX}_SSLMODE": warehouse.sslmode,
+        f"{_PREFIX}_APPLICATION": application_name[:63],
         _PASSWORD: warehouse.password,
     }
     # dbt-postgres knows no such settings, but libpq takes what it is not given from these: the
@@ -91,6 +102,8 @@ def set_environment(warehouse: Endpoint) -> None:
     for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode"):
         if parameter in libpq:
             variables[f"PG{parameter.upper()}"] = str(libpq[parameter])
+    if is_read_only:
+        variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
     os.environ.update(variables)  # noqa: TID251 - the one way to give dbt a secret, see above
 
 

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -58,46 +59,53 @@ class Answer:
         return "\n".join(message for _, message in self.logs)
 
 
-@dataclass
 class Jobs:
-    directory: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    """Runs job entries in children with a scrubbed environment."""
 
-    def __call__(self, entry: str, payload: dict, secrets: dict | None = None) -> Answer:
-        work_dir = self.directory / f"work{next(_numbers)}"
-        work_dir.mkdir(parents=True)
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.datanika_dagster.transformations.job_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(directory)},
+        )
+
+    def __call__(
+        self,
+        entry: str,
+        payload: dict,
+        secrets: dict | None = None,
+    ) -> Answer:
+        work_dir = self._directory / f"work{next(_numbers)}"
+        work_dir.mkdir()
         request = {
             "entry": f"datanika_dagster.transformations.{entry}:run",
             "payload": payload,
             "secrets": secrets or {},
             "work_dir": str(work_dir),
         }
-        process = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("job_process.py"))],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "LANG": "C.UTF-8",
-                "HOME": str(work_dir),
-                "TMPDIR": str(work_dir),
-                "PYTHONPATH": str(ROOT),
-                **self.environment,
-            },
-            timeout=120,
-            check=False,
-        )
-        output = process.stdout + process.stderr
-        assert process.returncode == 0, output
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        status = self._server.stdout.readline().strip()
+        output = (work_dir / "output.txt").read_text()
+        assert status == "0", output
         answer = json.loads((work_dir / "answer.json").read_text())
         return Answer(**answer, output=output, work_dir=work_dir)
 
+    def close(self) -> None:
+        self._server.stdin.close()
+        self._server.wait(timeout=10)
+        self._server.stdout.close()
 
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory) -> Jobs:
-    return Jobs(tmp_path_factory.mktemp("jobs"))
+
+@pytest.fixture(scope="session")
+def jobs(tmp_path_factory) -> Iterator[Jobs]:
+    jobs = Jobs(tmp_path_factory.mktemp("jobs"))
+    yield jobs
+    jobs.close()
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +132,9 @@ def warehouse(postgres_cluster) -> Warehouse:
         "readonly_password": READER_PASSWORD,
     }
     return Warehouse({"connector": "managed_warehouse", "config": config}, superuser_dsn)
+
+
+def project_directory(payload: dict) -> Path:
+    """Returns where the project of a build's payload is kept."""
+    sha256 = payload["project"]["sha256"]
+    return Path(payload["projects_dir"]) / "tenant_7" / "warehouse" / sha256
