@@ -159,6 +159,7 @@ def authorize_launched_run(
         trigger=RunTrigger.SCHEDULE if body.schedule else RunTrigger.UI,
         manifest_sha256=body.manifest_sha256,
         asset_keys=body.asset_keys,
+        schedule=body.schedule,
     )
     actor = Actor(SYSTEM.kind, None, body.schedule or SYSTEM.name)
     minted = service.authorize_run(session, org.id, actor, run)

@@ -17,6 +17,7 @@ from control_plane.runs.models import Run, RunTrigger
 from control_plane.runs.repository import RunRepository
 from control_plane.runs.schemas import RunLog, RunStep, RunView
 from datanika_manifest import selection
+from datanika_manifest.code_location import CodeLocation
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class StartingRun:
         run_id: Dagster's.
         trigger: What started it, where it is not known already.
         manifest_sha256: The manifest that it was planned with.
-        asset_keys: Its selection; None for everything.
+        asset_keys: Its selection; None for everything, or for the assets of its schedule.
+        schedule: The schedule that launched it.
     """
 
     run_id: str
     trigger: RunTrigger
     manifest_sha256: str
     asset_keys: list[list[str]] | None
+    schedule: str | None = None
 
 
 def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun) -> MintedToken:
@@ -50,13 +53,14 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
         Forbidden: The run has another org's id.
     """
     manifest = get_manifest(session, org_id, run.manifest_sha256)
+    asset_keys = _selection(manifest.location, run)
     runs = RunRepository(session, org_id)
     runs.insert_unless_there(
         id=run.run_id,
         trigger=run.trigger,
         actor_name=actor.name,
         targets=[],
-        asset_keys=run.asset_keys,
+        asset_keys=asset_keys,
         manifest_sha256=run.manifest_sha256,
     )
     if runs.find(run.run_id) is None:
@@ -67,9 +71,19 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
         org_id,
         actor,
         purpose="run",
-        connection_ids=selection.connection_ids(manifest.location, run.asset_keys),
+        connection_ids=selection.connection_ids(manifest.location, asset_keys),
         run_id=run.run_id,
     )
+
+
+def _selection(location: CodeLocation, run: StartingRun) -> list[list[str]] | None:
+    """Returns what a run may touch: a schedule's run names its assets through its schedule."""
+    if run.asset_keys is not None or run.schedule is None:
+        return run.asset_keys
+    for schedule in location.schedules:
+        if schedule.name == run.schedule:
+            return [list(key) for key in schedule.asset_keys]
+    raise Forbidden(f"The manifest of the run {run.run_id} has no schedule '{run.schedule}'.")
 
 
 def page_runs(
