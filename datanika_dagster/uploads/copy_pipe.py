@@ -20,11 +20,11 @@ from psycopg import sql
 
 from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import errors
+from datanika_dagster.uploads.lock import LOADS_TABLE
 from datanika_dagster.uploads.source_table import LOAD_ID_COLUMN
 from datanika_dagster.uploads.target_table import ColumnCopy
 from datanika_manifest.uploads import WriteDisposition
 
-LOADS_TABLE = "_dlt_loads"
 _WRITE_BYTES = 256 * 1024
 _PROGRESS_SECONDS = 5.0
 

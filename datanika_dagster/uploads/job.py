@@ -10,11 +10,13 @@ from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.connectors.registry import endpoint
 from datanika_dagster.launcher.job import Job, JobError, Secrets
 from datanika_dagster.uploads import errors
-from datanika_dagster.uploads.lock import lock_key, upload_lock
+from datanika_dagster.uploads.lock import WAIT_SECONDS, lock_key, settle, upload_lock
 from datanika_dagster.uploads.report import TableReport
 from datanika_dagster.uploads.transfer import Connections, TableTransfer
 from datanika_manifest import names
 from datanika_manifest.uploads import Upload, UploadTable
+
+LOCK_WAIT_SECONDS = WAIT_SECONDS
 
 
 def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
     source = endpoint(secrets[upload.source], networks)
     destination = endpoint(secrets[upload.destination], networks)
     name = names.join(payload["org"], upload.slug)
-    with upload_lock(job, destination, lock_key("upload", name), name):
+    with upload_lock(job, destination, lock_key("upload", name), name, LOCK_WAIT_SECONDS):
+        settle(destination, upload.target_schema)
         loader = _Loader(job, upload, payload["org"], source, destination)
         return {"tables": loader.load(_selected(upload, payload.get("tables")))}
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 
 from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.launcher.job import Job
 from datanika_dagster.uploads import errors
 
+LOADS_TABLE = "_dlt_loads"
 WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.5
 
@@ -22,6 +24,34 @@ def lock_key(*parts: str) -> int:
     """Returns the 64-bit key of a lock that `parts` name."""
     digest = hashlib.sha256("\x00".join(("datanika", *parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def settle(destination: Endpoint, schema: str) -> None:
+    """Waits until what a killed run had sent to the server has happened, or never will.
+
+    The record of a load may still be on its way when its client is dead. Whether a load counts
+    must be settled before its cursor is read and its rows are kept or purged; the queue of a
+    table lock is first come, first served.
+
+    Args:
+        destination: The database that the upload writes.
+        schema: The upload's schema; nothing is done where it has no loads yet.
+
+    Raises:
+        JobError: The destination refused.
+    """
+    loads = sql.Identifier(schema, LOADS_TABLE)
+    with destination.connect() as connection:
+        try:
+            row = connection.execute(
+                "select to_regclass(%s)", (loads.as_string(connection),)
+            ).fetchone()
+            if row and row[0]:
+                connection.execute(
+                    sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(loads)
+                )
+        except psycopg.Error as error:
+            raise errors.from_database(error, "destination") from None
 
 
 @contextmanager

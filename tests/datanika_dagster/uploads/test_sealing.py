@@ -1,0 +1,108 @@
+"""dlt learns nothing from the machine, writes no secret, and talks to nobody else."""
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from datanika_dagster.launcher.job import JobError
+from datanika_dagster.uploads.job import run
+from tests.datanika_dagster.uploads.conftest import Uploader
+
+
+def test_no_secret_is_written_anywhere(uploader: Uploader) -> None:
+    uploader.source.execute("create table t (id int)", "insert into t values (1)")
+    job = uploader.run(["t"])
+    files = [path for path in job.work_dir.rglob("*") if path.is_file()]
+    assert files
+    passwords = [
+        database.cluster.superuser_password for database in (uploader.source, uploader.warehouse)
+    ]
+    stored = "".join(
+        str(uploader.warehouse.rows(f"select * from raw.{table}"))  # noqa: S608
+        for table in ("_dlt_version", "_dlt_pipeline_state", "_dlt_loads")
+    )
+    for password in passwords:
+        assert all(password.encode() not in path.read_bytes() for path in files)
+        assert password not in job.text + stored + str(job.materializations)
+
+
+def test_the_environment_configures_nothing(
+    uploader: Uploader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__CREDENTIALS__HOST", "evil.invalid")
+    monkeypatch.setenv("CREDENTIALS__PASSWORD", "wrong")
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "true")
+    monkeypatch.setenv("RESTORE_FROM_DESTINATION", "false")
+    monkeypatch.setenv("DLT_DATA_DIR", "/nonexistent")
+    uploader.source.execute("create table t (id int)", "insert into t values (1)")
+    uploader.run(["t"])
+    assert uploader.warehouse.value("select count(*) from raw.t") == 1
+
+
+def test_only_the_two_databases_are_connected_to(
+    uploader: Uploader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[Any] = set()
+    connect = socket.socket.connect
+
+    def watched(self: socket.socket, address: Any) -> None:
+        asked.add(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", watched)
+    uploader.source.execute("create table t (id int)")
+    uploader.run(["t"])
+    ports = {uploader.source.cluster.port, uploader.warehouse.cluster.port}
+    assert asked <= {("127.0.0.1", port) for port in ports}
+
+
+@pytest.mark.parametrize("side", ["shop", "warehouse"])
+def test_a_wrong_password_is_named_and_not_repeated(uploader: Uploader, side: str) -> None:
+    secrets = uploader.secrets
+    secrets[side]["config"]["password"] = "hunter2-canary"
+    job = uploader.new_job()
+    with pytest.raises(JobError) as caught:
+        run(job, uploader.payload(["t"]), secrets)
+    assert caught.value.code == "connection.auth"
+    assert "hunter2-canary" not in caught.value.message + job.text
+
+
+def test_a_role_without_rights_is_told_so(uploader: Uploader) -> None:
+    uploader.source.execute("create table t (id int)")
+    role = f"weak_{uploader.warehouse.name}"
+    uploader.warehouse.execute(f"create role {role} login password 'weak'")
+    secrets = uploader.secrets
+    secrets["warehouse"]["config"].update(user=role, password="weak")
+    try:
+        with pytest.raises(JobError, match="permission denied") as caught:
+            run(uploader.new_job(), uploader.payload(["t"]), secrets)
+        assert not caught.value.is_retryable
+    finally:
+        uploader.warehouse.execute(f"drop role {role}")
+
+
+def test_a_lost_destination_is_retryable(uploader: Uploader) -> None:
+    uploader.source.execute(
+        "create table base as select generate_series(1, 3000) id",
+        "create view t as select id from base, lateral (select pg_sleep(0.001) offset 0) s",
+    )
+
+    def cut() -> None:
+        with uploader.warehouse.connect() as admin:
+            for _ in range(500):
+                row = admin.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_progress_copy"
+                    " where tuples_processed >= 0 and datname = current_database()"
+                ).fetchone()
+                if row is not None:
+                    return
+                threading.Event().wait(0.02)
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    with pytest.raises(JobError) as caught:
+        uploader.run(["t"])
+    cutter.join()
+    assert caught.value.is_retryable
