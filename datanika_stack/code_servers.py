@@ -48,7 +48,7 @@ class CodeServerPlan:
         socket = self.socket(location.org)
         command = (
             *PYTHON, "dagster", "api", "grpc", "--socket", str(socket),
-            "--python-module", "datanika_dagster.definitions", "--empty-working-directory",
+            "--module-name", "datanika_dagster.definitions", "--empty-working-directory",
             "--location-name", location.name, "--fixed-server-id", location.sha256,
             "--use-python-environment-entry-point", "--log-level", "warning",
         )  # fmt: skip

@@ -36,7 +36,9 @@ class DatabaseEndpoints:
 
     def shown(self) -> str:
         """Returns the control plane's database without its password."""
-        return self.app.set(password=None).render_as_string()
+        app = self.app
+        plain = URL.create(app.drivername, app.username, None, app.host, app.port, app.database)
+        return plain.render_as_string()
 
 
 def embedded_endpoints(secrets: Secrets, port: int) -> DatabaseEndpoints:

@@ -38,6 +38,8 @@ from datanika_stack.state import StackState
 _TICK_SECONDS: Final = 0.1
 _SLOW_TICK_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 1.0
+# A code server that ends again and again makes the whole stack degraded.
+_PATIENCE: Final = 3
 
 Report = Callable[[str], None]
 
@@ -183,7 +185,8 @@ class Supervisor:
             self._was_ready = True
             self._tell(f"ready: {self._plan.api_url}  {self._plan.dagster_url}")
         if self._was_ready:
-            self._state.state = "running" if is_serving else "degraded"
+            failing = any(process.restarts > _PATIENCE for process in self._waiting())
+            self._state.state = "running" if is_serving and not failing else "degraded"
         self._save()
 
     def _shut_down(self) -> None:
@@ -215,6 +218,10 @@ class Supervisor:
 
     def _all_processes(self) -> list[ManagedProcess]:
         return [*self._processes.values(), *self._code_servers.processes()]
+
+    def _waiting(self) -> list[ManagedProcess]:
+        processes = self._all_processes()
+        return [process for process in processes if process.state is ProcessState.WAITING]
 
     def _tell(self, phase: str) -> None:
         self._state.phase = phase

@@ -242,7 +242,7 @@ GRANTS = """
     FROM listed, aclexplode(acl) a GROUP BY object, a.grantee
     UNION ALL SELECT 'member: ' || member::regrole || ' of ' || roleid::regrole
     FROM pg_auth_members
-    WHERE starts_with(member::regrole::text, current_database()::text) 
+    WHERE starts_with(member::regrole::text, current_database()::text)
 """
 
 
