@@ -1,0 +1,51 @@
+"""Answers about a manifest: which assets a target has, which connections assets need."""
+
+from collections.abc import Iterable, Sequence
+
+from datanika_manifest.code_location import CodeLocation
+from datanika_manifest.names import AssetKey
+
+
+def all_asset_keys(location: CodeLocation) -> list[AssetKey]:
+    """Returns the keys of every asset, uploads first."""
+    tables = [table.asset_key for upload in location.uploads for table in upload.tables]
+    nodes = [node.asset_key for project in location.dbt_projects for node in project.nodes]
+    return tables + nodes
+
+
+def upload_asset_keys(location: CodeLocation, upload_id: int) -> list[AssetKey]:
+    """Returns the keys of an upload's tables; empty where the manifest does not have it."""
+    return [
+        table.asset_key
+        for upload in location.uploads
+        if upload.id == upload_id
+        for table in upload.tables
+    ]
+
+
+def transformation_asset_keys(location: CodeLocation, transformation_id: int) -> list[AssetKey]:
+    """Returns the keys of a transformation's models; empty where the manifest does not have it."""
+    return [
+        node.asset_key
+        for project in location.dbt_projects
+        for node in project.nodes
+        if node.transformation_id == transformation_id
+    ]
+
+
+def connection_ids(location: CodeLocation, asset_keys: Iterable[Sequence[str]] | None) -> list[int]:
+    """Returns the ids of the connections that a run of these assets needs.
+
+    Args:
+        location: The manifest that the run is pinned to.
+        asset_keys: The run's selection; None where it runs everything.
+    """
+    wanted = None if asset_keys is None else {tuple(key) for key in asset_keys}
+    slugs: set[str] = set()
+    for upload in location.uploads:
+        if wanted is None or wanted.intersection(table.asset_key for table in upload.tables):
+            slugs |= {upload.source, upload.destination}
+    for project in location.dbt_projects:
+        if wanted is None or wanted.intersection(node.asset_key for node in project.nodes):
+            slugs.add(project.connection)
+    return sorted(connection.id for connection in location.connections if connection.slug in slugs)
