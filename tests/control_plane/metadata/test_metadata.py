@@ -1,0 +1,92 @@
+"""Discovery of a real database through the REST API and a real task."""
+
+from contextlib import closing
+
+import pytest
+
+from tests.control_plane.source_database import SourceDatabase, created
+
+
+@pytest.fixture(scope="module")
+def source(postgres_cluster) -> SourceDatabase:
+    database = SourceDatabase(postgres_cluster)
+    database.create()
+    return database
+
+
+@pytest.fixture(scope="module")
+def api(live_api):
+    with closing(live_api.sign_up()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def connection(api, source):
+    return created(api, "connections", source.connection())
+
+
+def path(api, connection, rest: str) -> str:
+    return f"/orgs/{api.org}/connections/{connection['id']}/{rest}"
+
+
+def names(answer) -> list[str]:
+    return [f"{table['schema']}.{table['table']}" for table in answer.json()["data"]]
+
+
+class TestSync:
+    def test_finds_tables_columns_and_keys(self, api, connection):
+        answer = api.post(path(api, connection, "metadata/sync"))
+        assert answer.json() == {"tables": 4}
+        listed = api.get(path(api, connection, "tables"))
+        assert names(listed) == [
+            "public.busy_carriers",
+            "public.flights",
+            "public.planes",
+            "sales.orders",
+        ]
+        flights = listed.json()["data"][1]
+        assert flights["kind"] == "table"
+        assert flights["primary_key"] == ["flight_id"]
+        assert flights["columns"][1] == {"name": "carrier", "type": "text", "nullable": False}
+        assert listed.json()["data"][3]["primary_key"] == ["order_id", "line"]
+
+    def test_replaces_what_was_known(self, api, connection, source):
+        source.execute("create table routes (id integer)")
+        try:
+            assert api.post(path(api, connection, "metadata/sync")).json() == {"tables": 5}
+        finally:
+            source.execute("drop table routes")
+        assert api.post(path(api, connection, "metadata/sync")).json() == {"tables": 4}
+
+    def test_says_why_the_database_cannot_be_read(self, api, source):
+        body = source.connection(name="Wrong", config={"password": "canary-wrong"})
+        wrong = created(api, "connections", body)
+        answer = api.post(path(api, wrong, "metadata/sync"))
+        assert answer.status_code == 502
+        assert answer.json()["code"] == "discovery_failed"
+        assert "The tables of connection 'Wrong' cannot be read" in answer.json()["detail"]
+        assert "(connection.auth)" in answer.json()["detail"]
+        assert "canary-wrong" not in answer.text
+
+
+class TestList:
+    def test_filters_and_pages(self, api, connection):
+        api.post(path(api, connection, "metadata/sync"))
+        url = path(api, connection, "tables")
+        assert names(api.get(url, params={"schema": "sales"})) == ["sales.orders"]
+        assert names(api.get(url, params={"name": "LIGHT"})) == ["public.flights"]
+        assert names(api.get(url, params={"name": "%"})) == []
+        first = api.get(url, params={"limit": 3}).json()
+        rest = api.get(url, params={"limit": 3, "cursor": first["next_cursor"]})
+        assert names(rest) == ["sales.orders"]
+        assert rest.json()["next_cursor"] is None
+
+    def test_refuses_a_cursor_of_another_list(self, api, connection):
+        answer = api.get(path(api, connection, "tables"), params={"cursor": "WzFd"})
+        assert answer.status_code == 422
+
+    def test_another_org_sees_nothing(self, live_api, connection):
+        with closing(live_api.sign_up()) as stranger:
+            assert stranger.get(path(stranger, connection, "tables")).status_code == 404
+            answer = stranger.post(path(stranger, connection, "metadata/sync"))
+            assert answer.status_code == 404
