@@ -85,8 +85,8 @@ def _show(report: Report, console: Console, *, as_json: bool) -> None:
 
 def _wait_for_interrupt(console: Console) -> None:
     """Stays until Ctrl-C, which is the normal end here."""
-    console.print("\nCtrl-C stops everything.", style="dim")
     try:
+        console.print("\nCtrl-C stops everything.", style="dim")
         threading.Event().wait()
     except KeyboardInterrupt:
         console.print()

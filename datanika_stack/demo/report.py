@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -56,7 +55,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_rows(report))
     console.print(_tests(report.tests, report.failures))
     console.print(_seconds(report.seconds))
-    console.print(_addresses(report))
+    _print_addresses(report, console)
 
 
 def _rows(report: Report) -> Table:
@@ -90,17 +89,14 @@ def _seconds(seconds: dict[str, float]) -> Table:
     return table
 
 
-def _addresses(report: Report) -> Panel:
-    lines = [
-        ("REST API, with its documentation", f"{report.api_url}/docs"),
+def _print_addresses(report: Report, console: Console) -> None:
+    """Shows where to look; addresses are never broken into lines, so that they can be copied."""
+    console.print("Where to look", style="italic")
+    for title, value in (
+        ("REST API", f"{report.api_url}/docs"),
         ("Dagster", report.dagster_url),
         ("Log in as", f"{report.email}  {report.password}"),
-        ("Warehouse, read-only", report.warehouse_url),
-        ("Source, read-only", report.source_url),
-    ]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for title, value in lines:
-        grid.add_row(title, Text(value))
-    return Panel(grid, title="Where to look", title_align="left")
+        ("Warehouse", report.warehouse_url),
+        ("Source", report.source_url),
+    ):
+        console.print(Text.assemble((f"{title:<10}", "bold"), value), soft_wrap=True)

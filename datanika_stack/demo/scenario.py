@@ -18,7 +18,8 @@ from datanika_stack.demo.journey import (
 from datanika_stack.demo.local_stack import Addresses, LocalStack
 from datanika_stack.demo.report import Report
 
-_STEPS = {"load": "upload__", "transform": "dbt__"}
+# Which of the run's steps are which part of it.
+_PARTS = {"load": "upload__", "transform": "dbt__"}
 
 
 def perform(stack: LocalStack, display: Display) -> Report:
@@ -96,7 +97,7 @@ def _count(
 def _step_seconds(run: dict[str, Any]) -> dict[str, float]:
     """Returns the seconds of the run's two parts, as Dagster measured its steps."""
     seconds: dict[str, float] = {}
-    for part, prefix in _STEPS.items():
+    for part, prefix in _PARTS.items():
         steps = [step for step in run["steps"] if step["key"].startswith(prefix)]
         times = [(step["started_at"], step["ended_at"]) for step in steps]
         if times and all(start and end for start, end in times):
