@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import ValidationError
 
+from datanika_dagster.errors import MessageRefused
 from datanika_dagster.transformations import messages
 from datanika_dagster.transformations.messages import NodeResult
 from datanika_manifest.transformations import DbtNode, DbtProject, DbtTest, TestSeverity
@@ -18,10 +19,6 @@ _SEVERITIES = {
     TestSeverity.WARN: dg.AssetCheckSeverity.WARN,
     TestSeverity.ERROR: dg.AssetCheckSeverity.ERROR,
 }
-
-
-class MessageRefused(Exception):
-    """A job said something that its project does not allow."""
 
 
 def translate(

@@ -4,7 +4,6 @@ The profile in a project names environment variables only. The password's has db
 secrets, so dbt refuses it in models and masks its value in everything it logs.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import psycopg
 import yaml
 
+from datanika_dagster import settings
 from datanika_dagster.connectors import registry
 from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.transformations.errors import TransformationError
@@ -104,7 +104,7 @@ def set_environment(
             variables[f"PG{parameter.upper()}"] = str(libpq[parameter])
     if is_read_only:
         variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
-    os.environ.update(variables)  # noqa: TID251 - the one way to give dbt a secret, see above
+    settings.put_into_environment(variables)
 
 
 @contextmanager

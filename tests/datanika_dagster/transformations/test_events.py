@@ -6,7 +6,8 @@ import sys
 import dagster as dg
 import pytest
 
-from datanika_dagster.transformations.events import MessageRefused, translate
+from datanika_dagster.errors import MessageRefused
+from datanika_dagster.transformations.events import translate
 from datanika_manifest.transformations import DbtProject
 
 PROJECT = DbtProject.model_validate(
