@@ -37,7 +37,7 @@ down: setup ## Stop the stack
 	$(BIN)/datanika down
 
 test: setup-dev ## All tests
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,0 +1,202 @@
+"""One whole stack for the suite: the demo, run as a user runs it, and left up.
+
+Marked `stack` and grouped, so that pytest-xdist starts it once.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO_TIMEOUT_SECONDS = 300
+PORTS_OF_A_STACK = 4
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.fspath).is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group("stack"))
+            item.add_marker(pytest.mark.timeout(DEMO_TIMEOUT_SECONDS + 60))
+
+
+def free_base_port() -> int:
+    """Returns a port that is free with those that a stack needs after it."""
+    for base in range(21000 + secrets.randbelow(4000), 29000, 10):
+        if all(_is_free(base + offset) for offset in range(PORTS_OF_A_STACK)):
+            return base
+    raise RuntimeError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def datanika(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does, in an environment without our settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "datanika_stack.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEMO_TIMEOUT_SECONDS,
+        env={**kept, **environment},
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@dataclass
+class Org:
+    """A signed-in owner.
+
+    Attributes:
+        slug: The org's.
+        api: A client whose base is `/api/v1/orgs/{slug}/`.
+    """
+
+    slug: str
+    api: httpx.Client
+
+    def post(self, path: str, expected: int = 201, **body: Any) -> dict[str, Any]:
+        """Posts and returns the answer's body."""
+        answer = self.api.post(path, json=body)
+        assert answer.status_code == expected, answer.text
+        return answer.json()
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """Gets a resource."""
+        answer = self.api.get(path, params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def row(self, path: str, name: str) -> dict[str, Any]:
+        """Returns the row of a list that has this name."""
+        return next(row for row in self.get(path)["data"] if row["name"] == name)
+
+    def wait_for_run(self, run_id: str, timeout_seconds: float = 90) -> dict[str, Any]:
+        """Returns a run once it has ended."""
+        return wait_until(
+            lambda: self.get(f"runs/{run_id}"),
+            lambda run: run["status"] in {"success", "failed", "cancelled"},
+            timeout_seconds,
+        )
+
+
+def wait_until(
+    look: Callable[[], Any], is_there: Callable[[Any], bool], timeout_seconds: float
+) -> Any:
+    """Looks until what is seen is what is wanted, and returns it."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        seen = look()
+        if is_there(seen):
+            return seen
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s; last seen: {seen}"
+        time.sleep(0.25)
+
+
+@dataclass
+class RunningStack:
+    """A stack that has run the demo.
+
+    Attributes:
+        home: Its directory.
+        demo: What `datanika demo --json` printed.
+    """
+
+    home: Path
+    port: int
+    demo: dict[str, Any]
+
+    @property
+    def api_url(self) -> str:
+        return self.demo["api_url"].removesuffix("/api/v1").rstrip("/")
+
+    def log_in(self, email: str, password: str, org: str) -> Org:
+        answer = httpx.post(
+            f"{self.api_url}/api/v1/auth/login", json={"email": email, "password": password}
+        )
+        assert answer.status_code == 200, answer.text
+        return self._org(org, answer.json()["access_token"])
+
+    def sign_up(self, org_name: str) -> Org:
+        answer = httpx.post(
+            f"{self.api_url}/api/v1/auth/signup",
+            json={
+                "email": f"{secrets.token_hex(6)}@example.com",
+                "password": "correct horse battery",
+                "org_name": org_name,
+            },
+        )
+        assert answer.status_code == 201, answer.text
+        return self._org(answer.json()["org"]["slug"], answer.json()["access_token"])
+
+    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Asks Dagster as the demo's owner, a platform operator."""
+        with httpx.Client(timeout=30) as browser:
+            browser.post(
+                f"{self.api_url}/api/v1/auth/login",
+                json={"email": self.demo["email"], "password": self.demo["password"]},
+            )
+            answer = browser.post(
+                f"{self.demo['dagster_url']}/graphql",
+                json={"query": query, "variables": variables},
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()["data"]
+
+    def shell_environment(self) -> dict[str, str]:
+        """Returns what `eval "$(datanika env)"` exports."""
+        answer = datanika("env", "--home", str(self.home))
+        assert answer.returncode == 0, answer.stderr
+        script = f"{answer.stdout}\nenv -0"
+        output = subprocess.run(
+            ["sh", "-c", script], capture_output=True, check=True, env={"PATH": os.environ["PATH"]}
+        ).stdout.decode()
+        return dict(line.split("=", 1) for line in output.split("\0") if "=" in line)
+
+    def _org(self, slug: str, access_token: str) -> Org:
+        api = httpx.Client(
+            base_url=f"{self.api_url}/api/v1/orgs/{slug}/",
+            headers={"Authorization": f"Bearer {access_token}"},
+            timeout=90,
+        )
+        return Org(slug, api)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """The demo, kept running."""
+    home = Path(tempfile.mkdtemp(prefix="dnk", dir="/tmp"))
+    home.chmod(0o755)
+    port = free_base_port()
+    try:
+        answer = datanika(
+            "demo", "--home", str(home), "--port", str(port), "--json", "--exit", "--keep"
+        )
+        assert answer.returncode == 0, answer.stderr + answer.stdout
+        yield RunningStack(home, port, json.loads(answer.stdout))
+    finally:
+        datanika("down", "--home", str(home))
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def acme(stack: RunningStack) -> Org:
+    """The demo's org, as its owner."""
+    return stack.log_in(stack.demo["email"], stack.demo["password"], stack.demo["org"])
