@@ -66,15 +66,15 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
         Failure: The token or the key was refused, or the control plane does not answer.
     """
     with _GRANTS.lock:
-        if context.run_id not in _GRANTS.by_run:
+        if context.run.run_id not in _GRANTS.by_run:
             try:
-                _GRANTS.by_run[context.run_id] = _redeem(context, manifest)
+                _GRANTS.by_run[context.run.run_id] = _redeem(context, manifest)
             except ExecutionError as error:
                 raise dg.Failure(
                     f"No credentials for this run: {error}",
                     allow_retries=isinstance(error, ControlPlaneUnreachable),
                 ) from None
-        return _GRANTS.by_run[context.run_id]
+        return _GRANTS.by_run[context.run.run_id]
 
 
 def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
@@ -100,7 +100,7 @@ def _token_for_shell(
         asset_keys=sorted(list(key.path) for key in selection or _all_assets(context)),
     )
     with control_plane_client.of_process(config) as client:
-        return client.task_token(context.run_id, intent).token
+        return client.task_token(context.run.run_id, intent).token
 
 
 def _all_assets(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:

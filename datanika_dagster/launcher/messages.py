@@ -90,9 +90,9 @@ class StepContract:
             message = json.loads(line)
         except (ValueError, RecursionError):
             raise MessageRefused("The job sent something that is not JSON.") from None
-        if not isinstance(message, dict) or not isinstance(message.get("params") or {}, dict):
+        if not isinstance(message, dict) or not isinstance(message.get("params"), dict):
             raise MessageRefused("The job sent something that is not a message.")
-        self._check(str(message.get("method")), message.get("params") or {})
+        self._check(str(message.get("method")), message["params"])
         return message
 
     def claim_asset(self, asset_key: str) -> None:
@@ -179,7 +179,7 @@ def _check_metadata(metadata: Any) -> None:
         raise MessageRefused("The job reported metadata that is not a small mapping.")
     for name, entry in metadata.items():
         is_entry = isinstance(entry, dict) and entry.keys() == {"type", "raw_value"}
-        known = METADATA_TYPES.get(entry["type"]) if is_entry else None
+        known = METADATA_TYPES.get(str(entry["type"])) if is_entry else None
         if known is None or not known(entry["raw_value"]):
             raise MessageRefused(f"The job reported '{name[:80]}' with a type it may not have.")
 

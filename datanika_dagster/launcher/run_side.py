@@ -63,7 +63,8 @@ def run_job(
     with (
         processes.private_directory(config.work_dir(), "job") as work_dir,
         _Channel(context, translate) as channel,
-        dg.open_pipes_session(context, channel, channel) as session,
+        # The asset's own context would warn of Dagster's own use of it.
+        dg.open_pipes_session(context.op_execution_context, channel, channel) as session,
     ):
         process = processes.start(
             ["-m", CHILD_MODULE, str(channel.child_fd)],
@@ -118,6 +119,11 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
     def child_fd(self) -> int:
         return self._theirs.fileno()
 
+    @property
+    def expected_writer_count(self) -> int:
+        # Dagster's own is marked as a preview and warns in each run.
+        return 1
+
     @contextmanager
     def inject_context(self, context_data: PipesContextData) -> Iterator[PipesParams]:
         yield {}
@@ -160,7 +166,7 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
         for line in lines:
             message = self.contract.read(line)
             if message["method"] == "report_custom_message":
-                yield from self._custom((message.get("params") or {}).get("payload"))
+                yield from self._custom(message["params"].get("payload"))
                 continue
             before = len(session.get_reported_results())
             if message["method"] == "closed":
@@ -213,7 +219,7 @@ def _follow(
 
 def _raise_if_cancelled(context: dg.AssetExecutionContext) -> None:
     # Whoever cancels may be on another machine or in another container, without our process.
-    run = context.instance.get_run_by_id(context.run_id)
+    run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status is DagsterRunStatus.CANCELING:
         raise DagsterExecutionInterruptedError
 

@@ -86,7 +86,7 @@ def _build(
         "projects_dir": str(settings.read().projects_dir()),
         "org": manifest.org,
         "org_id": manifest.org_id,
-        "run_id": context.run_id,
+        "run_id": context.run.run_id,
         "allowed_networks": list(granted.allowed_networks),
     }
     yield from run_side.run_job(

@@ -72,7 +72,7 @@ def _load(
             if specs.key(table.asset_key) in context.selected_asset_keys
         ],
         "org": manifest.org,
-        "run_id": context.run_id,
+        "run_id": context.run.run_id,
         "allowed_networks": list(granted.allowed_networks),
     }
     yield from run_side.run_job(
