@@ -22,7 +22,7 @@ from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import errors
 from datanika_dagster.uploads.lock import LOADS_TABLE
 from datanika_dagster.uploads.source_table import LOAD_ID_COLUMN
-from datanika_dagster.uploads.target_table import ColumnCopy
+from datanika_dagster.uploads.target_table import ColumnCopy, require_exact_types
 from datanika_manifest.uploads import WriteDisposition
 
 _WRITE_BYTES = 256 * 1024
@@ -99,20 +99,37 @@ class CopyPipe:
         Raises:
             JobError: Either side failed, or the two counts differ; nothing has been written.
         """
-        with self._destination.transaction():
-            self._widen_columns()
-            if disposition is WriteDisposition.MERGE:
-                return self._merge(query, key)
-            if disposition is WriteDisposition.REPLACE:
-                self._execute(sql.SQL("DELETE FROM {}").format(self._into.identifier))
-            else:
-                self._purge_unfinished()
-            return self._transfer(query, self._into.identifier)
+        try:
+            with self._destination.transaction():
+                return self._write_rows(query, disposition, key)
+        except psycopg.Error as error:
+            raise errors.from_database(error, "destination") from None
+
+    def _write_rows(
+        self, query: sql.Composed, disposition: WriteDisposition, key: Sequence[str]
+    ) -> CopyResult:
+        self._prepare_columns()
+        if disposition is WriteDisposition.MERGE:
+            return self._merge(query, key)
+        if disposition is WriteDisposition.REPLACE:
+            self._destination.execute(sql.SQL("DELETE FROM {}").format(self._into.identifier))
+        else:
+            self._purge_unfinished()
+        return self._transfer(query, self._into.identifier)
+
+    def _prepare_columns(self) -> None:
+        """Locks the table against DDL, widens columns that have grown, and checks all types."""
+        into = self._into
+        self._destination.execute(
+            sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(into.identifier)
+        )
+        self._widen_columns()
+        require_exact_types(self._destination, into.schema, into.table, into.columns)
 
     def _widen_columns(self) -> None:
         for column in self._into.columns:
             if column.alter_from is not None:
-                self._execute(
+                self._destination.execute(
                     sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(
                         self._into.identifier,
                         sql.Identifier(column.source.name),
@@ -127,8 +144,10 @@ class CopyPipe:
         ending; readers are not blocked by it.
         """
         table = self._into.identifier
-        self._execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table))
-        self._execute(
+        self._destination.execute(
+            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table)
+        )
+        self._destination.execute(
             sql.SQL(
                 "DELETE FROM {} t WHERE {} IS NOT NULL AND NOT EXISTS"
                 " (SELECT FROM {} l WHERE l.load_id = t.{} AND l.status = 0)"
@@ -144,27 +163,27 @@ class CopyPipe:
         # A plain table, not a temporary one: roles may lack TEMP. Nobody else ever sees it.
         stage = sql.Identifier(self._into.schema, f"_datanika_stage_{self._into.table}"[:63])
         target = self._into.identifier
-        self._execute(
+        self._destination.execute(
             sql.SQL("CREATE UNLOGGED TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
                 stage, self._into.column_list, target
             )
         )
         result = self._transfer(query, stage)
         self._require_key(stage, key)
-        self._execute(sql.SQL("ANALYZE {}").format(stage))
+        self._destination.execute(sql.SQL("ANALYZE {}").format(stage))
         same_key = sql.SQL(" AND ").join(
             sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("s", name))
             for name in key
         )
-        self._execute(
+        self._destination.execute(
             sql.SQL("DELETE FROM {} t USING {} s WHERE {}").format(target, stage, same_key)
         )
-        self._execute(
+        self._destination.execute(
             sql.SQL("INSERT INTO {} ({columns}) SELECT {columns} FROM {}").format(
                 target, stage, columns=self._into.column_list
             )
         )
-        self._execute(sql.SQL("DROP TABLE {}").format(stage))
+        self._destination.execute(sql.SQL("DROP TABLE {}").format(stage))
         return result
 
     def _require_key(self, stage: sql.Identifier, key: Sequence[str]) -> None:
@@ -230,26 +249,22 @@ class CopyPipe:
             blocks.append(block)
             held += len(block)
             if held >= _WRITE_BYTES:
-                self._write(sink, b"".join(blocks))
+                _write(sink, blocks)
                 sent, held = sent + held, 0
                 blocks.clear()
                 if time.monotonic() - told_at >= _PROGRESS_SECONDS:
                     told_at = time.monotonic()
                     self._progress(rows, sent)
-        self._write(sink, b"".join(blocks))
+        _write(sink, blocks)
         return sent + held
 
-    def _write(self, sink: psycopg.Copy, data: bytes) -> None:
-        try:
-            sink.write(data)
-        except psycopg.Error as error:
-            raise errors.from_database(error, "destination") from None
 
-    def _execute(self, statement: sql.Composed) -> None:
-        try:
-            self._destination.execute(statement)
-        except psycopg.Error as error:
-            raise errors.from_database(error, "destination") from None
+def _write(sink: psycopg.Copy, blocks: Sequence[bytes | bytearray | memoryview]) -> None:
+    try:
+        sink.write(b"".join(blocks))
+    except psycopg.Error as error:
+        # Told apart here: one level up it would look like an error of the source.
+        raise errors.from_database(error, "destination") from None
 
 
 class _SourceError(Exception):

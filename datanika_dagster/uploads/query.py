@@ -44,7 +44,7 @@ class CursorBounds:
 
 def select(
     table: SourceTable,
-    columns: Sequence[tuple[SourceColumn, str | None]],
+    columns: Sequence[tuple[SourceColumn, str]],
     condition: sql.Composable,
     load_id: str,
 ) -> sql.Composed:
@@ -52,15 +52,14 @@ def select(
 
     Args:
         table: The source table.
-        columns: Each column with the type that the source has to cast it to, or None.
+        columns: Each column with its destination's type. Every one is cast, also where that
+            changes nothing: the stream's types must not depend on what the source is by now.
         condition: What `where` returned.
         load_id: dlt's id of this load, the same for every row.
     """
     items = [
-        sql.SQL("{}::{}").format(sql.Identifier(column.name), _type(cast))
-        if cast
-        else sql.Identifier(column.name)
-        for column, cast in columns
+        sql.SQL("{}::{}").format(sql.Identifier(column.name), _type(type_name))
+        for column, type_name in columns
     ]
     items.append(
         sql.SQL("{}::text AS {}").format(sql.Literal(load_id), sql.Identifier(LOAD_ID_COLUMN))

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from datanika_dagster.launcher.job import Job
+from datanika_dagster.uploads.source_table import LOAD_ID_COLUMN
 from datanika_dagster.uploads.transfer import TableTransfer
 from datanika_manifest.uploads import UploadTable
 
@@ -51,13 +52,22 @@ class TableReport:
             f"{self._name} → {self._table.target_table}: {result.rows:,} rows, "
             f"{_megabytes(result.bytes)} in {seconds:.1f} s",
         )
-        for column in transfer.plan.discarded:
-            self._job.log("warning", f'{self._name}: column "{column}" left out by the contract')
+        self._warn(transfer)
         return {
             "table": self._table.target_table,
             "rows": result.rows,
             "seconds": round(seconds, 3),
         }
+
+    def _warn(self, transfer: TableTransfer) -> None:
+        for column in transfer.plan.discarded:
+            self._job.log(
+                "warning", f'{self._name}: the schema contract leaves out column "{column}"'
+            )
+        if transfer.source.is_itself_loaded:
+            self._job.log(
+                "warning", f"{self._name}: its own {LOAD_ID_COLUMN} is replaced by this load's"
+            )
 
     def failed(self, message: str) -> None:
         """Says why the table was not loaded."""

@@ -49,12 +49,22 @@ class SourceColumn:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """One table or view of the source."""
+    """One table or view of the source.
+
+    Attributes:
+        schema: Its schema.
+        name: Its name.
+        columns: What is copied of it.
+        primary_key: The columns of its primary key, in the key's order.
+        is_itself_loaded: Whether it has a load id from an earlier load, which is not copied:
+            the copy's rows carry the id of the load that brought them here.
+    """
 
     schema: str
     name: str
     columns: tuple[SourceColumn, ...]
     primary_key: tuple[str, ...]
+    is_itself_loaded: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -92,24 +102,22 @@ def read_source_table(connection: psycopg.Connection, schema: str, name: str) ->
     if relation is None:
         raise errors.missing_table(schema, name)
     rows = connection.execute(_COLUMNS, relation).fetchall()
-    if not rows:
+    copied = [row for row in rows if row[0] != LOAD_ID_COLUMN]
+    if not copied:
         raise errors.invalid(f'The source table "{schema}"."{name}" has no columns.', name)
-    catalog = TypeCatalog(connection, [(row[1], row[2]) for row in rows])
+    catalog = TypeCatalog(connection, [(row[1], row[2]) for row in copied])
     key = connection.execute(_PRIMARY_KEY, relation).fetchall()
     return SourceTable(
         schema=schema,
         name=name,
-        columns=tuple(_column(name, catalog, row) for row in rows),
+        columns=tuple(_column(name, catalog, row) for row in copied),
         primary_key=tuple(column for (column,) in key),
+        is_itself_loaded=len(copied) < len(rows),
     )
 
 
 def _column(table: str, catalog: TypeCatalog, row: tuple[str, int, int, str, bool]) -> SourceColumn:
     name, oid, typmod, type_name, not_null = row
-    if name == LOAD_ID_COLUMN:
-        raise errors.invalid(
-            f'The source table "{table}" has a column "{name}", a name that loads reserve.', name
-        )
     try:
         carried = catalog.carried(oid, typmod)
     except UncarriableTypeError as error:

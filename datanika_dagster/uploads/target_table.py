@@ -7,7 +7,7 @@ name. Columns that the source has lost stay and are NULL in new rows.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -43,14 +43,12 @@ class ColumnCopy:
 
     Attributes:
         source: The source's column.
-        target_type: Its type in the destination.
-        cast: The type that the source casts it to; None where it is that already.
+        target_type: Its type in the destination; the source casts it to that.
         alter_from: The destination's present type where that has to be widened first.
     """
 
     source: SourceColumn
     target_type: str
-    cast: str | None
     alter_from: str | None = None
 
 
@@ -97,7 +95,9 @@ def plan_target(
             raise errors.refused_change(
                 source.name, table, "would need a new table, which the schema contract freezes"
             )
-        return TargetPlan(tuple(_copy_of(column, column.carried.name) for column in source.columns))
+        return TargetPlan(
+            tuple(ColumnCopy(column, column.carried.name) for column in source.columns)
+        )
     planner = _Planner(source.name, present, contract)
     for column in source.columns:
         planner.add(column)
@@ -116,7 +116,7 @@ class _Planner:
         if present is None:
             self._new(column)
         elif present == column.carried.name or widens(column.carried.name, present):
-            self._columns.append(_copy_of(column, present))
+            self._columns.append(ColumnCopy(column, present))
         else:
             self._changed(column, present)
 
@@ -127,7 +127,7 @@ class _Planner:
 
     def _new(self, column: SourceColumn) -> None:
         if self._contract.columns == "evolve":
-            self._columns.append(_copy_of(column, column.carried.name))
+            self._columns.append(ColumnCopy(column, column.carried.name))
         else:
             self._apply(
                 column, self._contract.columns, "is new, and the schema contract freezes columns"
@@ -139,7 +139,7 @@ class _Planner:
         if self._contract.data_type != "evolve":
             self._apply(column, self._contract.data_type, change)
         elif widens(present, wanted):
-            self._columns.append(ColumnCopy(column, wanted, _cast_of(column, wanted), present))
+            self._columns.append(ColumnCopy(column, wanted, present))
         else:
             raise errors.refused_change(
                 self._table, column.name, f"{change}: no conversion is lossless"
@@ -151,6 +151,32 @@ class _Planner:
         self._discarded.append(column.name)
         if mode == "discard_row":
             self._rows_without.append(column.name)
+
+
+def require_exact_types(
+    connection: psycopg.Connection, schema: str, table: str, columns: Sequence[ColumnCopy]
+) -> None:
+    """Checks that the destination's columns have the types that the stream will have.
+
+    Binary values of another type of the same length would be taken without a word.
+
+    Args:
+        connection: The destination, in the transaction that holds a lock on the table.
+        schema: The destination's schema.
+        table: The destination's table.
+        columns: What is copied.
+
+    Raises:
+        JobError: A column has another type than was planned.
+    """
+    rows = connection.execute(_COLUMNS, (schema, table)).fetchall()
+    present = {name: type_name for name, type_name, _ in rows}
+    for column in columns:
+        found = present.get(column.source.name)
+        if found != column.target_type:
+            raise errors.refused_change(
+                table, column.source.name, f"is {found}, not {column.target_type}: try again"
+            )
 
 
 def widens(narrow: str, wide: str) -> bool:
@@ -184,15 +210,6 @@ def _fits_numeric(narrow: str, wide: re.Match[str]) -> bool:
         return False
     narrow_digits, narrow_scale = int(numeric.group(1)), int(numeric.group(2))
     return scale >= narrow_scale and digits - scale >= narrow_digits - narrow_scale
-
-
-def _copy_of(column: SourceColumn, target_type: str) -> ColumnCopy:
-    return ColumnCopy(column, target_type, _cast_of(column, target_type))
-
-
-def _cast_of(column: SourceColumn, target_type: str) -> str | None:
-    needs_cast = column.carried.is_cast or column.carried.name != target_type
-    return target_type if needs_cast else None
 
 
 def _require_types(connection: psycopg.Connection, source: SourceTable) -> None:

@@ -134,7 +134,7 @@ class TableTransfer:
         )
 
     def _query(self, load_id: str) -> sql.Composed:
-        columns = [(column.source, column.cast) for column in self.columns]
+        columns = [(column.source, column.target_type) for column in self.columns]
         return query.select(self.source, columns, self._condition(), load_id)
 
     def _condition(self) -> sql.Composable:

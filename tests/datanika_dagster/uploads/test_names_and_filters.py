@@ -54,10 +54,14 @@ def test_every_name_arrives_as_it_is(uploader: Uploader) -> None:
     assert [row[:-1] for row in rows] == [tuple(range(len(COLUMNS)))] * 2
 
 
-def test_the_load_ids_name_is_reserved(uploader: Uploader) -> None:
-    uploader.source.execute("create table t (_dlt_load_id text)")
-    with pytest.raises(JobError, match="reserve"):
-        uploader.run(["t"])
+def test_a_table_that_was_itself_loaded(uploader: Uploader) -> None:
+    uploader.source.execute(
+        "create table t (_dlt_load_id text, id int)", "insert into t values ('theirs', 1)"
+    )
+    job = uploader.run(["t"])
+    load_id = job.materializations[("acme", "warehouse", "raw", "t")]["datanika/load_id"]
+    assert uploader.warehouse.rows("select id, _dlt_load_id from raw.t") == [(1, load_id)]
+    assert "its own _dlt_load_id is replaced" in job.text
 
 
 @pytest.mark.parametrize(
