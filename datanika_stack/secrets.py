@@ -46,7 +46,7 @@ def load_or_generate(home: Home) -> Secrets:
             f"{home.secrets_file} is missing but {home.postgres_dir} holds databases that only its "
             "passwords open: put the file back, or remove the whole home to start afresh"
         )
-    generated = _generate()
+    generated = generate()
     lines = [f"{_variable(name)}={value}" for name, value in vars(generated).items()]
     write_private(home.secrets_file, _HEADER + "\n".join(lines) + "\n")
     return generated
@@ -79,7 +79,8 @@ def _parse(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in pairs}
 
 
-def _generate() -> Secrets:
+def generate() -> Secrets:
+    """Returns a fresh set of secrets."""
     words = {field.name: secrets.token_urlsafe(32) for field in fields(Secrets)}
     # A Fernet key is 32 random bytes in URL-safe base64, with padding.
     words["encryption_keys"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datanika_stack import control
+from datanika_stack.compose_env import compose_env
 from datanika_stack.deployment import migrate_deployment, serve_code_locations, serve_provisioner
 from datanika_stack.endpoints import text_of
 from datanika_stack.errors import StackError
@@ -38,6 +39,7 @@ def add_stack(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command()(provisioner)
     app.command("code-servers")(code_servers)
+    app.command("compose-env")(print_compose_env)
 
 
 def up(
@@ -123,6 +125,11 @@ def provisioner() -> None:
 def code_servers() -> None:
     """Keep one code server per org, and Dagster's workspace file (compose)."""
     _deployed(lambda: serve_code_locations(StackSettings()))
+
+
+def print_compose_env() -> None:
+    """Print a .env for docker-compose.yml with a fresh set of secrets."""
+    typer.echo(compose_env(), nl=False)
 
 
 def _supervise(plan: StackPlan) -> None:
