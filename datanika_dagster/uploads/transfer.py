@@ -116,7 +116,7 @@ class TableTransfer:
         """Frees the space of the rows that a replace or a merge has deleted."""
         if self._upload.write_disposition is WriteDisposition.APPEND:
             return
-        statement = sql.SQL("VACUUM (ANALYZE) {}").format(self._into.identifier)
+        statement = sql.SQL("VACUUM (ANALYZE, SKIP_LOCKED) {}").format(self._into.identifier)
         connection = self._connections.destination
         connection.autocommit = True
         try:
