@@ -3,6 +3,7 @@
 Marked `stack` and grouped, so that pytest-xdist starts it once.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -122,6 +123,7 @@ class RunningStack:
     home: Path
     port: int
     demo: dict[str, Any]
+    clients: contextlib.ExitStack
 
     @property
     def api_url(self) -> str:
@@ -176,7 +178,7 @@ class RunningStack:
             headers={"Authorization": f"Bearer {access_token}"},
             timeout=90,
         )
-        return Org(slug, api)
+        return Org(slug, self.clients.enter_context(api))
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +192,8 @@ def stack() -> Iterator[RunningStack]:
             "demo", "--home", str(home), "--port", str(port), "--json", "--exit", "--keep"
         )
         assert answer.returncode == 0, answer.stderr + answer.stdout
-        yield RunningStack(home, port, json.loads(answer.stdout))
+        with contextlib.ExitStack() as clients:
+            yield RunningStack(home, port, json.loads(answer.stdout), clients)
     finally:
         datanika("down", "--home", str(home))
         shutil.rmtree(home, ignore_errors=True)
