@@ -91,6 +91,18 @@ def error_codes():
     return codes
 
 
+def execution_codes():
+    """Returns the codes that jobs, tasks and runs give as their reason: `<what>.<reason>`."""
+    kinds = "connection|upload|transformation|preview|task|job|run|execution|control_plane"
+    text = "".join(path.read_text() for path in (ROOT / "datanika_dagster").rglob("*.py"))
+    return set(
+        re.findall(
+            rf'(?:code = |JobError\(|__init__\(|error\(|"code": |[(,]\s+)"((?:{kinds})\.[a-z_]+)"',
+            text,
+        )
+    )
+
+
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 class TestNamedThingsExist:
     def test_paths(self, text):
@@ -125,6 +137,9 @@ class TestEverythingIsDocumented:
     def test_error_codes(self):
         assert missing(error_codes(), (DOCS / "errors.md").read_text()) == []
 
+    def test_codes_of_runs_and_tasks(self):
+        assert missing(execution_codes(), (DOCS / "errors.md").read_text()) == []
+
 
 class TestTheseTestsCanFail:
     def test_missing(self):
@@ -147,3 +162,4 @@ class TestTheseTestsCanFail:
 
     def test_codes_are_found(self):
         assert {"not_found", "sealed"} <= error_codes()
+        assert {"connection.auth", "upload.busy", "job.failed"} <= execution_codes()
