@@ -21,6 +21,7 @@ from control_plane.transformations.models import Transformation
 from control_plane.transformations.project import assemble, declared_tests, source_tables
 from control_plane.transformations.references import names_model, names_table
 from control_plane.transformations.repository import TransformationRepository
+from control_plane.transformations.saving import check_parses
 from control_plane.transformations.schemas import (
     ParsedProject,
     Preview,
@@ -95,7 +96,7 @@ class TransformationService:
             description=body.description,
             tests=[test.model_dump(mode="json") for test in body.tests],
         )
-        self._check(row, connection)
+        self._check(row, connection, old_name=None)
         try:
             with self._session.begin_nested():
                 self._rows.add(row)
@@ -125,7 +126,8 @@ class TransformationService:
             row.slug = slugify(row.name)
             if _audit_values(row) == old:
                 return row
-            self._check(row, self._connections.get_connection(row.connection_id))
+            connection = self._connections.get_connection(row.connection_id)
+            self._check(row, connection, old_name=old["name"])
         try:
             with self._session.begin_nested():
                 self._session.flush()
@@ -200,7 +202,7 @@ class TransformationService:
         project = self.project_source(connection)
         return self._dbt.preview(connection, project, body.sql, body.limit)
 
-    def _check(self, row: Transformation, connection: Connection) -> None:
+    def _check(self, row: Transformation, connection: Connection, old_name: str | None) -> None:
         other = self._rows.find_by_slug(connection.id, row.slug)
         if other is not None and other is not row:
             raise _name_taken(row.name, other.name)
@@ -216,10 +218,7 @@ class TransformationService:
             Materialization(row.materialization),
             tables | {model.name for model in project.models},
         )
-        try:
-            self._dbt.parse(connection, project)
-        except TaskFailed as error:
-            raise failure(connection, error, "/sql") from None
+        check_parses(self._dbt, connection, project, name=row.name, old_name=old_name)
 
     def _project(self, connection: Connection, rows: Sequence[Transformation]) -> ProjectSource:
         sources = source_tables(self._caller, connection, self._uploads)
