@@ -43,7 +43,8 @@ def run(job: Job, payload: dict[str, Any], secrets: Secrets) -> JsonValue:
         Path(payload["projects_dir"]), source.org_id, source.connection, sha256
     )
     secret = secrets.get(source.connection)
-    staged = None if target.is_dir() else project.stage(files, target)
+    is_known = (target / project.PARSED / MANIFEST_FILE).is_file()
+    staged = None if is_known else project.stage(files, target)
     try:
         if staged is not None:
             _parse(source, staged, job.work_dir)

@@ -18,7 +18,7 @@ def payload(jobs, warehouse, tmp_path_factory):
     source = projects.source(
         projects.model(
             "base",
-            f"{{{{ log({FORGED!r}, info=true) }}}}{{{{ print({FORGED!r}) }}}}"  # noqa: S608
+            f"{{{{ log({FORGED!r}, info=true) }}}}{{{{ print({FORGED!r}) }}}}"
             "select n, 'absent' as canary from {{ source('raw', 'numbers') }}",
             tests=[
                 projects.test("unique", "n"),
@@ -93,7 +93,7 @@ def test_a_failing_model_is_named_with_the_databases_message(build):
     }
     assert "model downstream: skipped" in answer.log_text
     assert "work" not in answer.error["message"]
-    assert "/tmp" not in answer.error["message"]  # noqa: S108 - where the job's directory is
+    assert "/tmp" not in answer.error["message"]
 
 
 def test_an_error_test_fails_the_run_and_a_warning_does_not(everything):
@@ -117,7 +117,7 @@ def test_a_warning_alone_lets_the_run_succeed(build):
     }
 
 
-def test_tests_alone_run_without_their_model(build):
+def test_tests_alone_run_without_their_model(build, everything):
     answer = build([], [("base", "unique_n")])
 
     assert answer.error is None
@@ -170,13 +170,25 @@ def test_a_wrong_password_has_a_code(build, warehouse):
     assert "wrong-password-77" not in answer.output + answer.error["message"]
 
 
+def test_a_connection_of_the_users_obeys_the_network_policy(build, warehouse):
+    names = ("port", "database", "user", "password")
+    config = {name: warehouse.secret["config"][name] for name in names} | {"host": "localhost"}
+    secret = {"connector": "postgres", "config": config}
+
+    assert build(["who"], secret=secret).error["code"] == "connection.network_denied"
+    allowed = build(["who"], secret=secret, allowed_networks=["127.0.0.0/8", "::1/128"])
+    assert allowed.error is None
+
+
 def test_a_project_that_is_not_here_is_a_clear_error(build, tmp_path):
     assert build(["who"], projects_dir=str(tmp_path)).error["code"] == (
         "transformation.project_missing"
     )
 
 
-def test_without_its_parsed_manifest_a_project_is_parsed_again(build, payload, tmp_path):
+def test_without_its_parsed_manifest_a_project_is_parsed_again(
+    build, everything, payload, tmp_path
+):
     kept = conftest.project_directory(payload)
     parsed = kept / "parsed" / "partial_parse.msgpack"
     moved = parsed.rename(tmp_path / parsed.name)

@@ -104,5 +104,5 @@ def test_the_runs_side_imports_no_dbt():
         "import sys, datanika_dagster.transformations.events;"
         "sys.exit(any(m.partition('.')[0] in ('dbt', 'dagster_dbt', 'dlt') for m in sys.modules))"
     )
-    child = subprocess.run([sys.executable, "-c", code], check=False)  # noqa: S603 - text above
+    child = subprocess.run([sys.executable, "-c", code], check=False)
     assert child.returncode == 0
