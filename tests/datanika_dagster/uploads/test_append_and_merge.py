@@ -129,7 +129,7 @@ class TestAppend:
         uploader.source.execute("create or replace view t as select id from base")
 
     def _start(self, uploader: Uploader, **settings: Any) -> "subprocess.Popen[bytes]":
-        child = subprocess.Popen([sys.executable, "-c", _CHILD], stdin=subprocess.PIPE)  # noqa: S603
+        child = subprocess.Popen([sys.executable, "-c", _CHILD], stdin=subprocess.PIPE)
         given = {
             "work_dir": str(uploader.new_job().work_dir),
             "payload": uploader.payload(["t"], "append", **settings),
@@ -262,7 +262,7 @@ class TestMerge:
     ) -> None:
         uploader.source.execute(
             "create table t (id int)",
-            f"insert into t values {rows}",  # noqa: S608
+            f"insert into t values {rows}",
         )
         payload = uploader.payload(["t"], "merge")
         payload["upload"]["tables"][0]["primary_key"] = ["id"]

@@ -20,7 +20,7 @@ def test_no_secret_is_written_anywhere(uploader: Uploader) -> None:
         database.cluster.superuser_password for database in (uploader.source, uploader.warehouse)
     ]
     stored = "".join(
-        str(uploader.warehouse.rows(f"select * from raw.{table}"))  # noqa: S608
+        str(uploader.warehouse.rows(f"select * from raw.{table}"))
         for table in ("_dlt_version", "_dlt_pipeline_state", "_dlt_loads")
     )
     for password in passwords:
