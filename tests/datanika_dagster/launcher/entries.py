@@ -13,8 +13,8 @@ MODULE = "tests.datanika_dagster.launcher.entries"
 def load(job, payload, secrets):
     """Reports two tables and says its password wherever it can."""
     password = secrets["airline"]["config"]["password"]
-    print(f"stdout says {password}")
-    print(f"stderr says {password}", file=sys.stderr)
+    sys.stdout.write(f"stdout says {password}\n")
+    sys.stderr.write(f"stderr says {password}\n")
     os.write(1, f"C code says {password}\n".encode())
     job.log("info", f"loading with {password}")
     for table in payload["tables"]:

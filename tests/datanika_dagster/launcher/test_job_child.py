@@ -1,12 +1,10 @@
 """The process of a job, started for real: what it reports, and what it keeps to itself."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import dagster as dg
 import pytest
@@ -14,9 +12,7 @@ import pytest
 from datanika_dagster.launcher import run_side
 
 PASSWORD = "canary-4711"
-SECRETS = {
-    "airline": {"connector": "postgres", "config": {"user": "loader", "password": PASSWORD}}
-}
+SECRETS = {"airline": {"connector": "postgres", "config": {"user": "loader", "password": PASSWORD}}}
 KEY = dg.AssetKey(["acme", "warehouse", "raw", "flights"])
 
 

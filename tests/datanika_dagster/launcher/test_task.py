@@ -1,10 +1,10 @@
 """Interactive tasks as the control plane starts them: one process, one answer."""
 
 import json
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -116,4 +116,4 @@ def test_nothing_is_left_in_the_temporary_directory(control_plane):
 
 
 def leftovers():
-    return {name for name in os.listdir("/tmp") if name.startswith("datanika_task_")}
+    return set(Path("/tmp").glob("datanika_task_*"))

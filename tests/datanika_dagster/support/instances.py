@@ -2,9 +2,12 @@
 
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
+import dagster as dg
 import psycopg
 
 import datanika_dagster
@@ -13,17 +16,38 @@ from datanika_stack.postgres import EmbeddedPostgres
 TEMPLATE = Path(datanika_dagster.__file__).parent / "dagster.yaml"
 
 
+@dataclass(frozen=True)
+class DagsterHome:
+    """Where an instance is, and the environment that its processes need."""
+
+    path: Path
+    storage_url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "DAGSTER_HOME": str(self.path),
+            "DATANIKA_DAGSTER_STORAGE_URL": self.storage_url,
+            "DATANIKA_HOME": str(self.path.parent),
+        }
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        with dg.DagsterInstance.from_config(str(self.path)) as instance:
+            yield instance
+
+
 def create_storage(cluster: EmbeddedPostgres) -> str:
     """Creates an empty database with a role of its own and returns its SQLAlchemy URL."""
-    name, password = f"dagster_{secrets.token_hex(4)}", secrets.token_urlsafe(12)
+    name, password = f"dagster_{secrets.token_hex(4)}", secrets.token_hex(12)
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
-        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
-    return f"postgresql+psycopg2://{name}:{quote(password)}@127.0.0.1:{cluster.port}/{name}"
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
+        connection.execute(f"CREATE DATABASE {name} OWNER {name}".encode())
+    return cluster.url(name, name, password, driver="psycopg2")
 
 
-def create_home(directory: Path) -> Path:
+def create_home(directory: Path, cluster: EmbeddedPostgres) -> DagsterHome:
     home = directory / "dagster"
     home.mkdir()
     shutil.copy(TEMPLATE, home / "dagster.yaml")
-    return home
+    return DagsterHome(home, create_storage(cluster))

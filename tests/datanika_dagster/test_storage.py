@@ -1,0 +1,106 @@
+"""Whose a run is comes from where its code is, whatever the caller says."""
+
+import pytest
+from dagster import DagsterRun, DagsterRunStatus
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.utils import make_new_run_id
+
+from datanika_dagster.errors import RunRefused
+from datanika_dagster.storage import StampingRunStorage
+from datanika_dagster.tags import MANIFEST_TAG, ORG_TAG, WORKER_TAG
+
+
+def run_of(location, **fields):
+    origin = None
+    if location:
+        code = GrpcServerCodeLocationOrigin(
+            host="localhost", socket="/tmp/none.sock", location_name=location
+        )
+        origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, "__repository__"), "__ASSET_JOB")
+    return DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=make_new_run_id(),
+        status=DagsterRunStatus.NOT_STARTED,
+        remote_job_origin=origin,
+        **fields,
+    )
+
+
+def tags_of(storage, run):
+    (stored,) = storage.get_runs(RunsFilter(run_ids=[run.run_id]))
+    return stored.tags
+
+
+@pytest.fixture
+def storage(instance):
+    assert isinstance(instance.run_storage, StampingRunStorage)
+    return instance.run_storage
+
+
+class TestStamp:
+    def test_is_the_org_of_the_code_location(self, storage):
+        run = storage.add_run(run_of("org_acme"))
+        assert tags_of(storage, run)[ORG_TAG] == "acme"
+
+    def test_does_not_come_from_the_caller(self, storage):
+        spoofed = {ORG_TAG: "globex", WORKER_TAG: "{}", MANIFEST_TAG: "0", "mine": "kept"}
+        run = storage.add_run(run_of("org_acme", tags=spoofed))
+        tags = tags_of(storage, run)
+        assert tags[ORG_TAG] == "acme"
+        assert tags["mine"] == "kept"
+        assert not {WORKER_TAG, MANIFEST_TAG} & tags.keys()
+
+    def test_cannot_be_changed_later(self, storage):
+        run = storage.add_run(run_of("org_acme"))
+        storage.add_run_tags(run.run_id, {ORG_TAG: "globex", "more": "yes"})
+        tags = tags_of(storage, run)
+        assert (tags[ORG_TAG], tags["more"]) == ("acme", "yes")
+
+    @pytest.mark.parametrize("location", ["acme", "org_", "org_a__b", "datanika_dagster"])
+    def test_a_location_of_nobodys_gives_none(self, storage, location):
+        run = storage.add_run(run_of(location, tags={ORG_TAG: "acme"}))
+        assert ORG_TAG not in tags_of(storage, run)
+
+    def test_a_run_from_a_shell_belongs_to_the_shells_org(self, storage, monkeypatch):
+        monkeypatch.setenv("DATANIKA_ORG", "acme")
+        run = storage.add_run(run_of(None))
+        assert tags_of(storage, run)[ORG_TAG] == "acme"
+
+    def test_a_run_without_origin_in_a_shared_process_belongs_to_nobody(self, storage):
+        run = storage.add_run(run_of(None, tags={ORG_TAG: "acme"}))
+        assert ORG_TAG not in tags_of(storage, run)
+
+
+class TestLineage:
+    def test_an_own_parent_is_fine(self, storage):
+        parent = storage.add_run(run_of("org_acme"))
+        child = run_of("org_acme", parent_run_id=parent.run_id, root_run_id=parent.run_id)
+        assert storage.add_run(child)
+
+    @pytest.mark.parametrize("field", ["parent_run_id", "root_run_id"])
+    @pytest.mark.parametrize("location", ["org_globex", "org_acm", "elsewhere"])
+    def test_another_orgs_is_refused(self, storage, field, location):
+        foreign = storage.add_run(run_of("org_acme"))
+        both = {"parent_run_id": foreign.run_id, "root_run_id": foreign.run_id}
+        if field == "root_run_id" and location == "org_globex":
+            own = storage.add_run(run_of(location))
+            both["parent_run_id"] = own.run_id
+        child = run_of(location, **both)
+        with pytest.raises(RunRefused):
+            storage.add_run(child)
+        assert not storage.has_run(child.run_id)
+
+    def test_one_that_does_not_exist_is_refused(self, storage):
+        missing = make_new_run_id()
+        with pytest.raises(RunRefused):
+            storage.add_run(run_of("org_acme", parent_run_id=missing, root_run_id=missing))
+
+
+def test_runs_cannot_be_imported(storage):
+    with pytest.raises(RunRefused):
+        storage.add_historical_run(run_of("org_acme"), None)
