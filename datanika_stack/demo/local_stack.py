@@ -158,6 +158,6 @@ class LocalStack:
         except subprocess.TimeoutExpired:
             raise DemoFailedError("`datanika up` has not ended in time.") from None
         if done.returncode != 0:
-            said = done.stderr.strip()
             # Before its error it tells what it was doing.
-            raise DemoFailedError(said[max(said.find("error: "), 0) :])
+            said = f"\n{done.stderr.strip()}"
+            raise DemoFailedError(said[max(said.rfind("\nerror: "), 0) :].strip())
