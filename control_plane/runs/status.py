@@ -6,6 +6,7 @@ PUBLIC_STATUS: dict[str, RunStatus] = {
     "QUEUED": RunStatus.PENDING,
     "NOT_STARTED": RunStatus.PENDING,
     "MANAGED": RunStatus.PENDING,
+    "SUSPENDED": RunStatus.PENDING,
     "STARTING": RunStatus.RUNNING,
     "STARTED": RunStatus.RUNNING,
     "CANCELING": RunStatus.RUNNING,
