@@ -74,7 +74,7 @@ class MetadataService(KnownTables):
 
         Raises:
             DiscoveryFailed: The database cannot be read; the detail has the connection and why.
-            Upstream: The task died or passed its deadline.
+            Upstream: The task failed for a reason of our own or passed its deadline.
         """
         discovery = self._discover(connection)
         discovered_at = utc_now()
@@ -94,10 +94,12 @@ class MetadataService(KnownTables):
                 deadline_seconds=DISCOVER_DEADLINE_SECONDS,
             )
         except TaskFailed as error:
-            raise DiscoveryFailed(
+            detail = (
                 f"The tables of connection '{connection.name}' cannot be read: "
                 f"{error.message} ({error.code})"
-            ) from None
+            )
+            is_connections = error.code.startswith("connection.")
+            raise (DiscoveryFailed if is_connections else Upstream)(detail) from None
         try:
             return Discovery.model_validate(value)
         except ValidationError:

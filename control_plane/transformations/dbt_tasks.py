@@ -88,10 +88,13 @@ class DbtTasks:
         return str(self.projects_dir.resolve())
 
 
-def failure(connection: Connection, error: TaskFailed, pointer: str) -> Invalid | WarehouseFailed:
-    """Returns a task's failure as an error of the API: of the field, or of the connection."""
-    if error.code.startswith("connection."):
+def failure(connection: Connection, error: TaskFailed, pointer: str) -> Invalid | Upstream:
+    """Returns a task's failure as an error of the API: the field's, the connection's or our own."""
+    family = error.code.partition(".")[0]
+    if family == "connection":
         return WarehouseFailed(
             f"The connection '{connection.name}': {error.message} ({error.code})"
         )
-    return Invalid.field(pointer, error.message)
+    if family in {"transformation", "preview"}:
+        return Invalid.field(pointer, error.message)
+    return Upstream(f"The task could not be done: {error.message} ({error.code})")
