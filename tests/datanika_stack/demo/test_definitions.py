@@ -1,5 +1,8 @@
 """What the demo defines agrees with what the product takes."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from datanika_manifest.connectors.registry import CONNECTORS
@@ -25,3 +28,10 @@ class TestSourceConnection:
     def test_fits_the_connector(self):
         body = definitions.source_connection(port=1, password="x")
         assert CONNECTORS[body["connector"]].config.model_validate(body["config"])
+
+
+def test_the_demo_is_a_client():
+    """It names nothing of the planes that it shows (docs/decisions/0050)."""
+    folder = Path(definitions.__file__).parent
+    code = "\n".join(path.read_text() for path in folder.glob("*.py"))
+    assert not re.search(r"^(from|import) (control_plane|datanika_dagster)", code, re.MULTILINE)
