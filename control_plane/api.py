@@ -5,8 +5,8 @@ from fastapi import APIRouter
 from control_plane.access.api_keys import endpoints as api_keys
 from control_plane.access.audit_log import endpoints as audit_log
 from control_plane.access.members import endpoints as members
-from control_plane.access.sessions import endpoints as sessions
-from control_plane.access.users import endpoints as users
+from control_plane.access.operators import endpoints as operators
+from control_plane.access.sign_in import endpoints as sign_in
 from control_plane.connections import endpoints as connections
 from control_plane.core.usages import Usages
 from control_plane.dependencies import endpoints as dependencies
@@ -26,8 +26,8 @@ from control_plane.uploads.service import uploads_using
 from control_plane.warehouses import endpoints as warehouses
 
 ROUTERS: list[APIRouter] = [
-    sessions.router,
-    users.router,
+    sign_in.router,
+    operators.router,
     members.router,
     api_keys.router,
     audit_log.router,

@@ -11,7 +11,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from control_plane.access.api_keys.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
+from control_plane.access.key_store.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
 from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role
 from control_plane.access.sessions.service import user_of_token
 from control_plane.access.sessions.tokens import Audience, ServiceClaims, ServiceRole, TokenSigner

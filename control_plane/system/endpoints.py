@@ -6,8 +6,8 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from control_plane.access.caller import SignerDep, bearer_token
-from control_plane.access.sessions.endpoints import COOKIE_NAME, set_session_cookie
 from control_plane.access.sessions.service import start_session
+from control_plane.access.sign_in.endpoints import COOKIE_NAME, set_session_cookie
 from control_plane.access.users.service import authenticate
 from control_plane.core.dependencies import SessionDep, SettingsDep
 from control_plane.core.errors import Unauthorized

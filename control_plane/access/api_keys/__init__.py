@@ -1,1 +1,1 @@
-"""API keys: for programs, one org each, shown once."""
+"""API keys, by REST: for programs, one org each, shown once."""

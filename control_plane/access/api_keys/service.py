@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from control_plane.access.api_keys.models import ApiKey
-from control_plane.access.api_keys.repository import ApiKeyRepository
 from control_plane.access.caller import API_KEY_PREFIX, Caller
+from control_plane.access.key_store.models import ApiKey
+from control_plane.access.key_store.repository import ApiKeyRepository
 from control_plane.access.permissions import Permission
 from control_plane.core.clock import utc_now
 from control_plane.core.errors import Forbidden, Invalid

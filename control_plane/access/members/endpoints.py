@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission, Role
-from control_plane.access.sessions.schemas import OrgView
+from control_plane.access.sign_in.schemas import OrgView
 from control_plane.access.users.service import list_members
 from control_plane.core.dependencies import SessionDep
 from control_plane.tenancy.service import get_organization

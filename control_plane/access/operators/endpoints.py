@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from control_plane.access.caller import OperatorDep
-from control_plane.access.sessions.schemas import Email, UserView
+from control_plane.access.sign_in.schemas import Email, UserView
 from control_plane.access.users.service import make_operator
 from control_plane.core.dependencies import SessionDep
 

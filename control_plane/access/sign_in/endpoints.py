@@ -7,7 +7,14 @@ foreign site cannot use it.
 from fastapi import APIRouter, Request, Response
 
 from control_plane.access.caller import SignerDep, UserDep, bearer_token
-from control_plane.access.sessions.schemas import (
+from control_plane.access.sessions.service import (
+    IssuedTokens,
+    end_session,
+    renew_session,
+    start_session,
+)
+from control_plane.access.sessions.tokens import Audience
+from control_plane.access.sign_in.schemas import (
     LoggedIn,
     LogIn,
     Me,
@@ -19,13 +26,6 @@ from control_plane.access.sessions.schemas import (
     Tokens,
     UserView,
 )
-from control_plane.access.sessions.service import (
-    IssuedTokens,
-    end_session,
-    renew_session,
-    start_session,
-)
-from control_plane.access.sessions.tokens import Audience
 from control_plane.access.users.service import authenticate, list_orgs, sign_up
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
 from control_plane.core.errors import Unauthorized

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
-from control_plane.access.api_keys.models import ApiKey
+from control_plane.access.key_store.models import ApiKey
 from control_plane.access.permissions import Role
 from control_plane.tenancy.repository import TenantRepository
 

@@ -1,0 +1,1 @@
+"""Sign-up, sign-in, renewal and sign-out, by REST."""
