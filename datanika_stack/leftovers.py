@@ -1,32 +1,29 @@
 """Ends what a killed supervisor left behind. Knows the state file, not how things are started."""
 
+from typing import Final
+
 from datanika_stack.layout import Home
 from datanika_stack.process_tree import end_all, end_tree, find_process, is_alive
-from datanika_stack.state import StackState, is_supervised, read_state
+from datanika_stack.state import StackState, read_state
 
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS: Final = 3.0
 
 
 def end_leftovers(home: Home) -> int:
     """Ends the processes that the last supervisor of this home recorded and that still run.
 
+    The caller must know that no other supervisor runs in the home, best by holding its lock.
     Databases are not among them: they are adopted by the next start, or stopped by their own rules.
 
     Args:
-        home: A home that no supervisor runs in.
+        home: The home.
 
     Returns:
         How many processes it found.
     """
     state = read_state(home)
-    if state is None or is_supervised(home):
-        return 0
-    return _end_recorded(state)
-
-
-def _end_recorded(state: StackState) -> int:
     found = 0
-    for entry in state.processes:
+    for entry in state.processes if state else ():
         if entry.pid is None or entry.created_at is None:
             continue
         process = find_process(entry.pid, entry.created_at)

@@ -81,6 +81,11 @@ def give_directory(path: Path, user: OsUser | None) -> None:
         os.chown(path, user.uid, user.gid)
 
 
+def has_acl(directory: Path) -> bool:
+    """Returns whether the directory has an access list beyond its mode."""
+    return bool(_read_acl(directory))
+
+
 def _may_traverse(directory: Path, user: OsUser) -> bool:
     status = directory.stat()
     if status.st_uid == user.uid:

@@ -124,6 +124,7 @@ class EmbeddedPostgres:
             StackError: The server did not start; the message ends with its last log lines.
         """
         self._reap()
+        user = self._prepare_user()
         if self._postmaster.find() is not None:
             fits = self._postmaster.listens_on(self.port, self.socket_dir)
             if fits and self._wait_until_ready(timeout_seconds):
@@ -133,7 +134,6 @@ class EmbeddedPostgres:
             # Killed, but the kernel is not done with it: its memory and its port are still held.
             self._process.wait(timeout_seconds)
             self._reap()
-        user = self._prepare_user()
         if not self.exists:
             initialise(self.data_dir, self.superuser_password, user, durable=self.durable)
         self._postmaster.clear_stale_file()

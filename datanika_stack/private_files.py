@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from datanika_stack.errors import StackError
+from datanika_stack.os_access import has_acl
 
 
 def write_private(path: Path, text: str) -> None:
@@ -31,8 +32,11 @@ def make_private_directory(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise StackError(f"{path} must be a directory of this user's own; remove it and try again")
-    if status.st_mode & 0o077:
-        path.chmod(0o700)
+    # With an ACL the group's bits are the mask of all its entries: clearing the execute bit would
+    # take from PostgreSQL's own user the way to its data.
+    kept = 0o710 if has_acl(path) else 0o700
+    if status.st_mode & 0o777 & ~kept:
+        path.chmod(status.st_mode & kept | 0o700)
 
 
 def ensure_private(path: Path) -> None:

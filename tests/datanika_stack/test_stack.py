@@ -60,6 +60,11 @@ class Stack:
             (entry["pid"] for entry in self.status().processes if entry["name"] == name), None
         )
 
+    def recorded_pid(self, name: str) -> int:
+        """Returns what a supervisor wrote, dead or alive."""
+        processes = json.loads(self.home.state_file.read_text())["processes"]
+        return next(entry["pid"] for entry in processes if entry["name"] == name)
+
     def supervisor(self) -> psutil.Process:
         return psutil.Process(json.loads(self.home.state_file.read_text())["pid"])
 
@@ -195,9 +200,11 @@ def test_a_killed_supervisor_leaves_nothing_to_the_next_up(stack: Stack) -> None
     os.kill(before[0].pid, signal.SIGKILL)
     wait(lambda: stack.status().state == "stopped")
     assert not all_gone(before)
+    postgres = psutil.Process(stack.recorded_pid("postgres"))
+    databases = {postgres, *postgres.children(recursive=True)}
     stack.up()
-    postgres = stack.pid("postgres")
-    assert all_gone([one for one in before if one.pid != postgres and one.ppid() != postgres])
+    assert stack.pid("postgres") == postgres.pid
+    assert all_gone([one for one in before if one not in databases])
     wait(lambda: stack.status().state == "running")
     again = stack.post(
         "/auth/login", {"email": "a@example.com", "password": "correct horse battery"}
