@@ -64,6 +64,11 @@ class TableReport:
             self._job.log(
                 "warning", f'{self._name}: the schema contract leaves out column "{column}"'
             )
+        if transfer.leaves_out_nulls:
+            self._job.log(
+                "warning",
+                f'{self._name}: rows whose cursor "{transfer.cursor}" is NULL are left out',
+            )
         if transfer.source.is_itself_loaded:
             self._job.log(
                 "warning", f"{self._name}: its own {LOAD_ID_COLUMN} is replaced by this load's"

@@ -91,9 +91,11 @@ def plan_target(
     _require_types(connection, source)
     present = _present_columns(connection, schema, table, source)
     if present is None:
-        if contract.tables == "freeze":
-            raise errors.refused_change(
-                source.name, table, "would need a new table, which the schema contract freezes"
+        if contract.tables != "evolve":
+            raise errors.invalid(
+                f'"{schema}"."{table}" is not in the destination yet, and the schema contract '
+                "forbids new tables: load it once with `tables: evolve`.",
+                "schema_contract",
             )
         return TargetPlan(
             tuple(ColumnCopy(column, column.carried.name) for column in source.columns)

@@ -11,7 +11,7 @@ from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import errors, query
 from datanika_dagster.uploads.copy_pipe import CopyPipe, CopyResult, Destination, Progress
 from datanika_dagster.uploads.query import CursorBounds
-from datanika_dagster.uploads.source_table import SourceTable, read_source_table
+from datanika_dagster.uploads.source_table import SourceColumn, SourceTable, read_source_table
 from datanika_dagster.uploads.target_table import ColumnCopy, TargetPlan, plan_target
 from datanika_manifest.uploads import Upload, UploadTable, WriteDisposition
 
@@ -35,6 +35,7 @@ class TableTransfer:
         error: Why it failed, if it did.
         load_id: dlt's id of the load, once it runs.
         seconds: How long the copy took.
+        leaves_out_nulls: Whether rows were left out because their cursor is NULL.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class TableTransfer:
         self.result: CopyResult | None = None
         self.error: JobError | None = None
         self.load_id = ""
+        self.leaves_out_nulls = False
         self.seconds = 0.0
         self._check_names()
 
@@ -87,7 +89,7 @@ class TableTransfer:
         initial = incremental.initial_value
         lower = last if last is not None else (None if initial is None else str(initial))
         is_closed = last is None or self._upload.write_disposition is WriteDisposition.MERGE
-        upper = self._greatest(column.name)
+        upper, self.leaves_out_nulls = self._cursor_range(column)
         if upper is None:
             self._is_empty = True
             return last
@@ -146,18 +148,22 @@ class TableTransfer:
             extra.append(sql.SQL("false"))
         return query.where(self.source, self._upload.filters, self._bounds, extra)
 
-    def _greatest(self, cursor: str) -> str | None:
+    def _cursor_range(self, cursor: SourceColumn) -> tuple[str | None, bool]:
+        """Returns the greatest cursor, and whether rows without one exist."""
+        name, table = sql.Identifier(cursor.name), self.source.identifier
         condition = query.where(self.source, self._upload.filters)
+        has_nulls = sql.SQL("EXISTS (SELECT FROM {} WHERE {} AND {} IS NULL)").format(
+            table, condition, name
+        )
+        statement = sql.SQL("SELECT max({})::text, {} FROM {} WHERE {}").format(
+            name, has_nulls if cursor.is_nullable else sql.SQL("false"), table, condition
+        )
         try:
-            row = self._connections.source.execute(
-                sql.SQL("SELECT max({})::text FROM {} WHERE {}").format(
-                    sql.Identifier(cursor), self.source.identifier, condition
-                )
-            ).fetchone()
+            row = self._connections.source.execute(statement).fetchone()
         except psycopg.Error as error:
             self.error = errors.from_database(error, "source")
             raise self.error from None
-        return row[0] if row else None
+        return row if row else (None, False)
 
     def _check_names(self) -> None:
         """Refuses filters and cursors that cannot work before dlt is asked for anything."""

@@ -190,6 +190,12 @@ class TestIncremental:
         uploader.source.execute("insert into t values (1)")
         assert _rows(uploader.run(["t"], "append", **cursor)) == 1
 
+    def test_rows_without_a_cursor_are_left_out_aloud(self, uploader: Uploader) -> None:
+        uploader.source.execute("create table t (id int)", "insert into t values (1), (null)")
+        job = uploader.run(["t"], "append", incremental={"cursor": "id"})
+        assert _rows(job) == 1
+        assert ("warning", 'public.t: rows whose cursor "id" is NULL are left out') in job.logs
+
     def test_another_cursor_starts_from_the_beginning(self, uploader: Uploader) -> None:
         uploader.source.execute(
             "create table t (id int primary key, day date)",

@@ -85,13 +85,13 @@ def test_a_role_without_rights_is_told_so(uploader: Uploader) -> None:
 
 def test_a_lost_destination_is_retryable(uploader: Uploader) -> None:
     uploader.source.execute(
-        "create table base as select generate_series(1, 3000) id",
-        "create view t as select id from base, lateral (select pg_sleep(0.001) offset 0) s",
+        "create table base as select generate_series(1, 4000) id",
+        "create view t as select id from base, lateral (select pg_sleep(case when id > 0 then 0.002 end) offset 0) s",
     )
 
     def cut() -> None:
         with uploader.warehouse.connect() as admin:
-            for _ in range(500):
+            for _ in range(3000):
                 row = admin.execute(
                     "select pg_terminate_backend(pid) from pg_stat_progress_copy"
                     " where tuples_processed >= 0 and datname = current_database()"

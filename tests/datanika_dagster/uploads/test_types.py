@@ -266,6 +266,22 @@ class TestChangedColumns:
         expected = [(1,), (2,)] if mode == "discard_value" else [(1,)]
         assert uploader.warehouse.rows("select a from raw.t order by a") == expected
 
+    def test_contract_on_a_new_table(self, uploader: Uploader) -> None:
+        uploader.source.execute("create table t (a int)")
+        with pytest.raises(JobError, match="forbids new tables"):
+            uploader.run(["t"], schema_contract={"tables": "freeze"})
+        uploader.run(["t"])
+        uploader.run(["t"], schema_contract={"tables": "freeze"})
+
+    def test_widening_below_a_view_is_refused(self, uploader: Uploader) -> None:
+        uploader.source.execute("create table t (a int)", "insert into t values (1)")
+        uploader.run(["t"])
+        uploader.warehouse.execute("create view raw.v as select a from raw.t")
+        uploader.source.execute("alter table t alter a type bigint")
+        with pytest.raises(JobError, match="used by a view"):
+            uploader.run(["t"])
+        assert uploader.warehouse.rows("select a from raw.v") == [(1,)]
+
 
 def test_not_a_number_is_one(uploader: Uploader) -> None:
     uploader.source.execute("create table t (f float8)", "insert into t values ('NaN'), ('-0')")
