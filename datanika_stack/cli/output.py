@@ -70,9 +70,10 @@ def _list_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> Table:
     names = list(columns) or list(rows[0])
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
-        table.add_column(name, overflow="fold")
+        # Ids are there to be copied, so they stay in one piece.
+        table.add_column(name, overflow="fold", no_wrap=name == "id")
     for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
+        table.add_row(*(_time(row, name) or _cell(row.get(name)) for name in names))
     return table
 
 
@@ -83,6 +84,14 @@ def _object_table(value: dict[str, Any]) -> Table:
     for name, content in value.items():
         table.add_row(name, _cell(content))
     return table
+
+
+def _time(row: dict[str, Any], name: str) -> Text | None:
+    """Returns a time (`…_at`, ISO 8601 in UTC) to the second; None for anything else."""
+    value = row.get(name)
+    if not name.endswith("_at") or not isinstance(value, str):
+        return None
+    return Text(value[:19].replace("T", " "))
 
 
 def _cell(value: Any) -> Text:

@@ -131,7 +131,8 @@ class TestAgain:
 
     def test_dagster_opens_for_the_owner_only(self, running):
         login = {"email": running["email"], "password": running["password"]}
-        with httpx.Client(follow_redirects=True) as browser:
+        headers = {"Accept": "text/html"}
+        with httpx.Client(follow_redirects=True, headers=headers) as browser:
             page = browser.get(running["dagster_url"])
             assert "Sign in" in page.text
             answer = browser.post(f"{running['api_url']}/api/v1/auth/login", json=login)
