@@ -28,6 +28,8 @@ class CodeServerPlan:
         socket_dir: Where they listen; only webserver and daemon may open it.
         log_dir: Where they log.
         control_plane_url: Where they fetch their manifest.
+        dagster_reader_url: Dagster's storage with a role that can only read; evaluating a
+            schedule opens the instance.
         environment: The bare environment of a process.
     """
 
@@ -35,6 +37,7 @@ class CodeServerPlan:
     socket_dir: Path
     log_dir: Path
     control_plane_url: str
+    dagster_reader_url: str = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
 
     def socket(self, org: str) -> Path:
@@ -44,7 +47,7 @@ class CodeServerPlan:
         return self.socket_dir / f"{org}.sock"
 
     def spec(self, location: CodeLocation) -> ProcessSpec:
-        """Returns the code server of an org: no database, no key, no connection of a tenant."""
+        """Returns the code server of an org: it can write nowhere and has no tenant's secret."""
         socket = self.socket(location.org)
         command = (
             *PYTHON, "dagster", "api", "grpc", "--socket", str(socket),
@@ -57,6 +60,7 @@ class CodeServerPlan:
             "DATANIKA_ORG": location.org,
             "DATANIKA_MANIFEST": location.sha256,
             "DATANIKA_CONTROL_PLANE_URL": self.control_plane_url,
+            "DATANIKA_DAGSTER_STORAGE_URL": self.dagster_reader_url,
             "DATANIKA_SERVICE_TOKEN": location.token,
         }
         name = f"code_server_{location.org}"

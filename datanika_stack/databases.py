@@ -69,7 +69,7 @@ def _ensure_on_server(endpoints: DatabaseEndpoints, admin: URL) -> None:
         for url in (endpoints.app, endpoints.owner, endpoints.dagster, endpoints.provisioner)
     )
     with _connect(admin) as connection:
-        for url in (endpoints.app, endpoints.owner, endpoints.dagster):
+        for url in (endpoints.app, endpoints.owner, endpoints.dagster, endpoints.dagster_reader):
             _ensure_role(connection, url, "NOCREATEDB NOCREATEROLE")
         _ensure_role(connection, endpoints.provisioner, "CREATEDB CREATEROLE")
         _ensure_writers(connection, provisioner)
@@ -79,6 +79,8 @@ def _ensure_on_server(endpoints: DatabaseEndpoints, admin: URL) -> None:
         _run(connection, "ALTER DATABASE {} IS_TEMPLATE true", WAREHOUSE_TEMPLATE)
         _close_to_public(connection)
         _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", _database(endpoints.app), app)
+        reader = _user(endpoints.dagster_reader)
+        _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", _database(endpoints.dagster), reader)
         maintenance = _database(endpoints.provisioner)
         _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", maintenance, provisioner)
         # Only a superuser may set it otherwise; the warehouses' roles get it from the provisioner.
@@ -141,6 +143,12 @@ def _ensure_control_plane_grants(endpoints: DatabaseEndpoints, admin: URL) -> No
     with _connect(admin, _database(endpoints.dagster)) as connection:
         _run(connection, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         _run(connection, "ALTER SCHEMA public OWNER TO {}", _user(endpoints.dagster))
+        # A code server opens the instance to evaluate a schedule, and writes nothing.
+        dagster, reader = _user(endpoints.dagster), _user(endpoints.dagster_reader)
+        _run(connection, "GRANT USAGE ON SCHEMA public TO {}", reader)
+        _run(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", reader)
+        defaults = "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public "
+        _run(connection, defaults + "GRANT SELECT ON TABLES TO {}", dagster, reader)
 
 
 def _ensure_template_content(admin: URL) -> None:

@@ -14,7 +14,12 @@ from typing import Final
 from datanika_stack.base_environment import base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
 from datanika_stack.databases import ensure_databases
-from datanika_stack.endpoints import external_endpoints, provisioner_endpoint, text_of
+from datanika_stack.endpoints import (
+    dagster_reader_endpoint,
+    external_endpoints,
+    provisioner_endpoint,
+    text_of,
+)
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
 from datanika_stack.locations import LocationSource
@@ -135,6 +140,7 @@ def _code_server_plan(settings: StackSettings, home: Home, dagster_home: Path) -
         socket_dir=settings.code_server_socket_dir or home.code_servers_dir,
         log_dir=home.logs_dir,
         control_plane_url=str(settings.control_plane_url),
+        dagster_reader_url=text_of(dagster_reader_endpoint(settings)),
         environment=base_environment(),
     )
 

@@ -25,6 +25,7 @@ class Secrets:
     owner_password: str
     app_password: str
     dagster_password: str
+    dagster_reader_password: str
     provisioner_password: str
     source_password: str
     operator_password: str

@@ -76,6 +76,10 @@ class StackSettings(BaseSettings):
     dagster_storage_url: SecretStr | None = Field(
         default=None, description="Dagster's own storage; `postgresql+psycopg2://…`."
     )
+    dagster_reader_url: SecretStr | None = Field(
+        default=None,
+        description="Dagster's storage with a role that can only read, for code servers.",
+    )
     warehouse_name_key: SecretStr | None = Field(
         default=None, description="Makes the opaque names of warehouses; must never change."
     )

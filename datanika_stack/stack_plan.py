@@ -122,13 +122,14 @@ class StackPlan:
         return self._spec("daemon", command, environment)
 
     def code_servers(self) -> CodeServers:
-        """Returns what keeps one code server per org: no database, no key, no connection."""
+        """Returns what keeps one code server per org."""
         return CodeServers(
             CodeServerPlan(
                 dagster_home=self.home.dagster_home,
                 socket_dir=self.home.code_servers_dir,
                 log_dir=self.home.logs_dir,
                 control_plane_url=self.api_url,
+                dagster_reader_url=text_of(self.endpoints.dagster_reader),
                 environment=base_environment(),
             )
         )

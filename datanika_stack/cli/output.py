@@ -14,6 +14,9 @@ from datanika_stack.api_client import ApiError
 console = Console()
 error_console = Console(stderr=True)
 
+# Where no terminal gives a width, a row should stay a line.
+_WIDTH_ELSEWHERE = 240
+_LONG_COLUMNS = frozenset({"config", "error", "message", "scopes"})
 _STYLES = {
     "success": "green",
     "pass": "green",
@@ -36,7 +39,9 @@ def show(value: Any, *, columns: Sequence[str], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif isinstance(value, list):
-        console.print(_list_table(value, columns) if value else Text("Nothing yet.", style="dim"))
+        width = None if console.is_terminal else _WIDTH_ELSEWHERE
+        nothing = Text("Nothing yet.", style="dim")
+        console.print(_list_table(value, columns) if value else nothing, width=width)
     elif isinstance(value, dict):
         console.print(_object_table(value))
 
@@ -70,8 +75,7 @@ def _list_table(rows: list[dict[str, Any]], columns: Sequence[str]) -> Table:
     names = list(columns) or list(rows[0])
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
-        # Ids are there to be copied, so they stay in one piece.
-        table.add_column(name, overflow="fold", no_wrap=name == "id")
+        table.add_column(name, overflow="fold", no_wrap=name not in _LONG_COLUMNS)
     for row in rows:
         table.add_row(*(_time(row, name) or _cell(row.get(name)) for name in names))
     return table
