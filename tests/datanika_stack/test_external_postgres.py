@@ -1,0 +1,89 @@
+"""Roles, databases and warehouses on an older server than the embedded one, as compose has it.
+
+Debian's PostgreSQL where it is installed, and the 16 that the wheel carries beside its 18.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from datanika_stack.databases import ensure_databases
+from datanika_stack.endpoints import embedded_endpoints
+from datanika_stack.initdb import child_options, find_binaries
+from datanika_stack.os_access import ensure_os_user, give_directory, is_root, let_user_reach
+from datanika_stack.provision import Provisioner
+from datanika_stack.secrets import Secrets
+from tests.conftest import free_port
+
+SERVERS = {
+    "16": find_binaries().parent.parent / "pginstall" / "bin",
+    "debian": next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/nonexistent")),
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def port(request: pytest.FixtureRequest, stack_secrets: Secrets) -> Iterator[int]:
+    binaries = SERVERS[request.param]
+    if not (binaries / "initdb").exists():
+        pytest.skip(f"no PostgreSQL in {binaries}")
+    directory = Path(tempfile.mkdtemp(prefix="dte", dir="/tmp"))
+    user = ensure_os_user() if is_root() else None
+    if user:
+        let_user_reach(binaries / "initdb", user)
+    give_directory(directory, user)
+    number = free_port()
+    password_file = directory / "password"
+    password_file.write_text(stack_secrets.postgres_password)
+    if user:
+        os.chown(password_file, user.uid, user.gid)
+    options: dict[str, Any] = child_options(user)
+    data = directory / "data"
+    subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "-N",
+         "--pwfile", password_file, "-E", "UTF8", "--locale=C"],
+        check=True, capture_output=True, **options,
+    )  # fmt: skip
+    server = [binaries / "pg_ctl", "-w", "-D", data, "-l", directory / "log"]
+    listening = f"-c fsync=off -h 127.0.0.1 -p {number} -k {directory}"
+    subprocess.run(
+        [*server, "-o", listening, "start"], check=True, stdout=subprocess.DEVNULL, **options
+    )
+    yield number
+    subprocess.run([*server, "-m", "fast", "stop"], check=True, capture_output=True, **options)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_warehouses_on_an_older_server(port: int, stack_secrets: Secrets) -> None:
+    endpoints = embedded_endpoints(stack_secrets, port)
+    ensure_databases(endpoints)
+    ensure_databases(endpoints)
+    provisioner = Provisioner(endpoints.provisioner, stack_secrets.warehouse_name_key)
+    provisioner.ensure_warehouse(1)
+    made = provisioner.ensure_warehouse(1)
+    place = {"host": "127.0.0.1", "port": port, "dbname": made.database, "autocommit": True}
+    with psycopg.connect(user=made.user, password=made.password, **place) as writer:
+        writer.execute("CREATE SCHEMA raw CREATE TABLE raw.t (a int)")
+        assert writer.execute("SHOW temp_file_limit").fetchone() == ("4GB",)
+        assert writer.execute("SELECT pg_try_advisory_lock(1::bigint)").fetchone() == (True,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            writer.execute("SELECT lo_creat(-1)")
+    login = provisioner.create_reader(1)
+    for user, password in (
+        (made.readonly_user, made.readonly_password),
+        (login.user, login.password),
+    ):
+        with psycopg.connect(user=user, password=password, **place) as reader:
+            assert reader.execute("SELECT * FROM raw.t").fetchall() == []
+            reader.execute("SET default_transaction_read_only = off")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute("CREATE TEMP TABLE mine (a int)")
+        with pytest.raises(psycopg.OperationalError, match="CONNECT privilege"):
+            psycopg.connect(user=user, password=password, **place | {"dbname": "postgres"})
+    provisioner.drop_warehouse(1)
