@@ -112,6 +112,9 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             instance.report_run_canceled(run, f"The run's process has ended: {ending}.")
         else:
             instance.report_run_failed(run, f"The run's process died: {ending}.")
+        # What it held would keep its successors waiting for minutes.
+        if instance.event_log_storage.supports_global_concurrency_limits:
+            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
     def terminate(self, run_id: str) -> bool:
         """Asks a run to end; after a grace period its process is killed.

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -19,17 +18,13 @@ def control_plane(postgres_cluster):
         "port": postgres_cluster.port,
         "database": "postgres",
         "user": "postgres",
-        "password": password_of(postgres_cluster),
+        "password": postgres_cluster.superuser_password,
     }
     stand_in = ControlPlaneStandIn(
         connections={"airline": {"connector": "postgres", "config": config}}
     )
     with serve(stand_in):
         yield stand_in
-
-
-def password_of(cluster):
-    return unquote(urlsplit(cluster.dsn()).password)
 
 
 def run(control_plane, kind, payload, *, token=None, deadline_seconds=30.0):
@@ -93,7 +88,7 @@ def test_an_error_names_code_and_no_secret(control_plane, postgres_cluster):
         {"connection": "airline", "schema": "no such schema"},
         token=token(control_plane),
     )
-    assert password_of(postgres_cluster) not in json.dumps(answer) + stderr
+    assert postgres_cluster.superuser_password not in json.dumps(answer) + stderr
 
 
 def test_the_deadline_ends_it_with_an_answer(control_plane, tmp_path):

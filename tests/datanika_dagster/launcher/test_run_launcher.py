@@ -1,0 +1,195 @@
+"""Runs as the daemon starts them: a code server, a run's process and its job, on PostgreSQL."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterRunStatus
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher.base import WorkerStatus
+
+from datanika_dagster.launcher import worker
+from datanika_dagster.tags import MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from tests.datanika_dagster.launcher.conftest import FLIGHTS, PLANES
+from tests.datanika_dagster.support.graphql import terminate
+from tests.datanika_dagster.support.manifests import manifest
+from tests.datanika_dagster.support.waiting import wait_for
+
+ALLOWED = {
+    *("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR"),
+    *("DAGSTER_HOME", "DATANIKA_DAGSTER_STORAGE_URL", "DATANIKA_CONTROL_PLANE_URL"),
+    *("DATANIKA_HOME", "DBT_PROJECTS_DIR", "DATANIKA_ORG", "DATANIKA_MANIFEST"),
+    "DATANIKA_TASK_TOKEN_FD",
+}
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+class TestRun:
+    def test_loads_records_and_is_stamped(self, stack):
+        run = stack.finished(stack.launch(FLIGHTS, PLANES))
+        assert run.status is DagsterRunStatus.SUCCESS, stack.log(run.run_id)
+        assert run.tags[ORG_TAG] == "acme"
+        assert run.tags[MANIFEST_TAG] == stack.sha256
+        event = stack.instance.get_latest_materialization_event(AssetKey(list(FLIGHTS)))
+        assert event.run_id == run.run_id
+        assert event.asset_materialization.metadata["dagster/row_count"].value == 3
+        assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
+        (intent,) = stack.control_plane.authorized
+        assert intent["manifest_sha256"] == stack.sha256
+        assert intent["asset_keys"] == [list(FLIGHTS), list(PLANES)]
+        assert stack.control_plane.redeemed == {f"dtk_{run.run_id}"}
+
+    def test_keeps_the_manifest_that_it_was_planned_with(self, stack):
+        run_id = stack.queue(FLIGHTS)
+        stack.control_plane.publish(manifest(tables=("airports",)))
+        run = stack.finished(start_queued(stack, run_id))
+        assert run.status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+        assert run.tags[MANIFEST_TAG] == stack.sha256
+        fetched = [path for method, path, _ in stack.control_plane.requests if method == "GET"]
+        assert fetched[-1] == f"/internal/v1/orgs/acme/manifests/{stack.sha256}"
+
+    def test_keeps_what_was_loaded_when_another_table_fails(self, stack):
+        stack.source.execute("ALTER TABLE planes RENAME TO aircraft")
+        try:
+            run = stack.finished(stack.launch(FLIGHTS, PLANES))
+        finally:
+            stack.source.execute("ALTER TABLE aircraft RENAME TO planes")
+        assert run.status is DagsterRunStatus.FAILURE
+        assert "planes" in stack.log(run.run_id)
+        event = stack.instance.get_latest_materialization_event(AssetKey(list(FLIGHTS)))
+        assert event.run_id == run.run_id
+
+    def test_runs_of_one_upload_wait_for_each_other(self, stack):
+        with locked(stack, "flights"):
+            first = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            second = stack.launch(FLIGHTS)
+            wait_for(lambda: stack.run(second).status is DagsterRunStatus.STARTED)
+            time.sleep(2)
+            assert f"dtk_{second}" not in stack.control_plane.redeemed
+        for run_id in (first, second):
+            assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+
+
+class TestRefusal:
+    def test_fails_the_run_with_the_control_planes_reason(self, stack):
+        stack.control_plane.refusal = (403, "Organization 'acme' is suspended.")
+        run_id = stack.launch(FLIGHTS)
+        assert stack.run(run_id).status is DagsterRunStatus.FAILURE
+        assert "The run was refused: Organization 'acme' is suspended." in stack.log(run_id)
+        assert WORKER_TAG not in stack.run(run_id).tags
+
+    def test_a_silent_control_plane_leaves_the_run_to_the_queue(self, stack, monkeypatch):
+        monkeypatch.setenv("DATANIKA_CONTROL_PLANE_URL", "http://127.0.0.1:9")
+        with pytest.raises(DagsterUserCodeUnreachableError):
+            stack.launch(FLIGHTS)
+
+
+class TestEndings:
+    def test_cancelling_stops_the_job_too(self, stack):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
+            assert terminate(stack.context, run_id) == "TerminateRunSuccess"
+            assert stack.finished(run_id).status is DagsterRunStatus.CANCELED
+            wait_for(lambda: not holds_a_connection(stack))
+            wait_for(lambda: not worker.is_alive(of_run))
+        assert terminate(stack.context, run_id) == "TerminateRunFailure"
+
+    def test_a_killed_process_is_a_failed_run_within_seconds(self, stack):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            run = stack.run(run_id)
+            launcher = stack.instance.run_launcher
+            assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+            pid = worker.from_tag(run.tags[WORKER_TAG]).pid
+            jobs = [worker.of_pid(child) for child in children_of(pid)]
+            os.kill(pid, signal.SIGKILL)
+            assert stack.finished(run_id, 5).status is DagsterRunStatus.FAILURE
+            assert launcher.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
+            assert jobs
+            wait_for(lambda: not any(worker.is_alive(job) for job in jobs))
+        assert "killed by SIGKILL" in stack.log(run_id)
+
+    def test_a_killed_run_does_not_keep_its_place(self, stack):
+        with locked(stack, "flights"):
+            killed = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            os.kill(worker.from_tag(stack.run(killed).tags[WORKER_TAG]).pid, signal.SIGKILL)
+            stack.finished(killed, 5)
+        run = stack.finished(stack.launch(FLIGHTS))
+        assert run.status is DagsterRunStatus.SUCCESS, stack.log(run.run_id)
+
+
+@linux
+class TestSecrecy:
+    def test_a_runs_environment_is_the_allow_list_and_shows_no_secret(self, stack, dagster_home):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
+            shown = Path(f"/proc/{pid}/environ").read_text()
+            arguments = "".join(arguments_of(child) for child in (pid, *children_of(pid)))
+            terminate(stack.context, run_id)
+        stack.finished(run_id)
+        names = {entry.partition("=")[0] for entry in shown.split("\0") if entry}
+        assert names <= ALLOWED
+        log = (dagster_home.path / "run_logs" / f"{run_id}.log").read_text()
+        secrets = (f"dtk_{run_id}", stack.source.cluster.superuser_password)
+        for secret in secrets:
+            assert secret not in shown
+            assert secret not in arguments
+            assert secret not in log
+            assert secret not in stack.log(run_id)
+        assert dagster_home.storage_url not in arguments
+
+    def test_the_job_has_no_dagster_and_no_control_plane_credential(self, stack):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: holds_a_connection(stack))
+            pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
+            (job,) = [child for child in children_of(pid) if "job_child" in arguments_of(child)]
+            environment = Path(f"/proc/{job}/environ").read_text()
+            terminate(stack.context, run_id)
+        stack.finished(run_id)
+        names = {entry.partition("=")[0] for entry in environment.split("\0") if entry}
+        assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR"}
+
+
+def start_queued(stack, run_id):
+    stack.start(run_id)
+    return run_id
+
+
+@contextmanager
+def locked(stack, table):
+    """Keeps a load waiting for as long as the test needs it to."""
+    with stack.source.connect() as connection, connection.transaction():
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def holds_a_connection(stack):
+    return stack.source.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    )
+
+
+def arguments_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def children_of(pid):
+    shown = subprocess.run(
+        ["/bin/ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout
+    pairs = [line.split() for line in shown.splitlines()]
+    return [int(child) for child, parent in pairs if int(parent) == pid]
