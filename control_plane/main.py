@@ -18,7 +18,7 @@ from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
 
-logger = logging.getLogger("control_plane.access_log")
+logger = logging.getLogger("control_plane.requests")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -29,6 +29,7 @@ SECURITY_HEADERS = {
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Makes the application; settings come from the environment unless they are given."""
     settings = settings or get_settings()
+    configure_logging()
     engine = make_engine(settings.database_url.get_secret_value())
     token = settings.service_token.get_secret_value() if settings.service_token else ""
     dagster = DagsterClient(settings.dagster_url, token)
@@ -58,6 +59,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
         app.include_router(router)
     return app
+
+
+def configure_logging() -> None:
+    """Lets the control plane's own log lines through, unless somebody has set logging up."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("control_plane").setLevel(logging.INFO)
 
 
 async def _trace(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

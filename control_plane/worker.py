@@ -85,9 +85,9 @@ def make_worker(settings: Settings) -> Worker:
 
 def main() -> None:
     """Runs the worker until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # httpx logs each request at INFO: twice a second is noise.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Only our own packages at INFO: httpx would log each request, twice a second.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("control_plane").setLevel(logging.INFO)
     worker = make_worker(get_settings())
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -63,9 +63,13 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
         asset_keys=asset_keys,
         manifest_sha256=run.manifest_sha256,
     )
-    if runs.find(run.run_id) is None:
+    row = runs.find(run.run_id)
+    if row is None:
         raise Forbidden(f"The run {run.run_id} is not this organization's.")
-    runs.update(run.run_id, manifest_sha256=run.manifest_sha256)
+    row.manifest_sha256 = run.manifest_sha256
+    if row.trigger != RunTrigger.API:
+        # Reconciliation may have seen the run first, and knows nobody's name.
+        row.trigger, row.actor_name = run.trigger, actor.name
     return mint_token(
         session,
         org_id,

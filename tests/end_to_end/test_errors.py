@@ -48,7 +48,8 @@ def test_an_upload_from_a_source_that_cannot_be_read_is_refused(stack: RunningSt
     row = acme.post("connections", **connection_body(stack))
     body = upload_body(acme, "airlines", "nowhere") | {"source_connection_id": row["id"]}
     answer = acme.api.post("uploads", json=body)
-    assert answer.status_code == 502
+    assert answer.status_code == 422
+    assert [e["pointer"] for e in answer.json()["errors"]] == ["/source_connection_id"]
     assert "connection.auth" in answer.text
     assert CANARY not in answer.text
     acme.api.delete(f"connections/{row['id']}")

@@ -135,6 +135,19 @@ class TestAuthorize:
         rows = session.scalars(select(Run).where(Run.id == run_id)).all()
         assert [row.manifest_sha256 for row in rows] == [location.sha256()]
 
+    def test_names_who_started_a_run_that_was_seen_before(
+        self, launcher, location, session: Session, member
+    ):
+        run_id = str(uuid.uuid4())
+        enter_org(session, member.org.id)
+        values = {"trigger": "schedule", "actor_name": "datanika", "targets": []}
+        session.add(Run(id=run_id, org_id=member.org.id, status="pending", **values))
+        session.commit()
+        authorize(launcher, location, run_id, schedule="schedule_1")
+        enter_org(session, member.org.id)
+        session.expire_all()
+        assert session.get_one(Run, run_id).actor_name == "schedule_1"
+
     def test_a_manifest_of_another_org_is_unknown(self, launcher, location, session, vault):
         foreign = make_member(session, vault).org.slug
         answer = authorize(launcher, location, org=foreign)
