@@ -1,0 +1,184 @@
+"""Who gets through to Dagster's webserver, and in which form."""
+
+import time
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from datanika_dagster.gateway import sessions
+from datanika_dagster.gateway.guard import Addresses, Guard
+from datanika_dagster.gateway.sessions import Sessions
+from tests.datanika_dagster.support.control_plane_stand_in import (
+    MEMBER_COOKIE,
+    OPERATOR_COOKIE,
+    ControlPlaneStandIn,
+    serve,
+)
+
+ORIGIN = "http://dagster.example"
+QUERY = {"query": "{ version }"}
+
+
+@pytest.fixture
+def control_plane():
+    with serve(ControlPlaneStandIn()) as stand_in:
+        yield stand_in
+
+
+async def page(request):
+    return PlainTextResponse("let through")
+
+
+async def stream(websocket):
+    await websocket.accept()
+    await websocket.close()
+
+
+def guarded(url):
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/dagster/graphql", stream),
+            Route("/{path:path}", page, methods=["GET", "POST", "DELETE"]),
+        ]
+    )
+    addresses = Addresses("http://control.example/login", f"{ORIGIN}/dagster")
+    return TestClient(Guard(app, Sessions(url), addresses), base_url=ORIGIN, follow_redirects=False)
+
+
+@pytest.fixture
+def client(control_plane):
+    return guarded(control_plane.url)
+
+
+def operator(**headers):
+    return {"Cookie": OPERATOR_COOKIE} | headers
+
+
+class TestWho:
+    def test_an_operator_passes(self, client):
+        assert client.get("/dagster/runs", headers=operator()).text == "let through"
+
+    def test_the_control_plane_passes(self, client):
+        token = {"Authorization": "Bearer service-control-plane"}
+        assert client.post("/dagster/graphql", json=QUERY, headers=token).status_code == 200
+
+    def test_a_person_without_a_session_is_sent_to_log_in_and_comes_back(self, client):
+        answer = client.get("/dagster/runs?tab=all", headers={"Accept": "text/html"})
+        assert answer.status_code == 303
+        assert answer.headers["location"] == (
+            "http://control.example/login?next=http%3A%2F%2Fdagster.example%2Fdagster%2Fruns%3Ftab%3Dall"
+        )
+
+    @pytest.mark.parametrize(
+        "headers", [{}, {"Cookie": "datanika_session=forged"}, {"Authorization": "Bearer x"}]
+    )
+    def test_a_program_without_a_session_is_told_so(self, client, headers):
+        answer = client.post("/dagster/graphql", json=QUERY, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "session.missing"
+
+    @pytest.mark.parametrize("path", ["/dagster/", "/dagster/graphql", "/dagster/logs/x", "/"])
+    def test_a_member_of_an_org_is_refused(self, client, path):
+        answer = client.get(path, headers={"Cookie": MEMBER_COOKIE, "Accept": "text/html"})
+        assert answer.status_code == 403
+
+    def test_a_service_that_has_no_business_here_is_refused(self, client):
+        token = {"Authorization": "Bearer service-launcher"}
+        assert client.post("/dagster/graphql", json=QUERY, headers=token).status_code == 403
+
+    def test_nobody_passes_while_nobody_can_say_who_they_are(self):
+        answer = guarded("http://127.0.0.1:9").get("/dagster/", headers=operator())
+        assert answer.status_code == 503
+
+    def test_liveness_needs_no_session(self, client, control_plane):
+        assert client.get("/dagster/_health").json() == {"status": "ok"}
+        assert control_plane.sessions_asked == 0
+
+    @pytest.mark.parametrize(
+        "path", ["/dagster/_health/", "/dagster/_healthx", "//dagster/_health"]
+    )
+    def test_nothing_else_does(self, client, path):
+        assert client.get(path).status_code == 401
+
+
+class TestForm:
+    @pytest.mark.parametrize(
+        "media_type", ["text/plain", "application/graphql", "application/x-www-form-urlencoded", ""]
+    )
+    def test_graphql_is_json(self, client, media_type):
+        answer = client.post(
+            "/dagster/graphql?query={version}",
+            content=b'{"query": "{ version }"}',
+            headers=operator(**{"Content-Type": media_type}),
+        )
+        assert answer.status_code == 415
+
+    def test_a_media_type_that_only_contains_json_is_not_json(self, client):
+        headers = operator(**{"Content-Type": "text/plain; x=application/json"})
+        assert client.post("/dagster/graphql", content=b"{}", headers=headers).status_code == 415
+
+    @pytest.mark.parametrize("accept", ["text/html", "*/*"])
+    def test_graphql_is_not_answered_by_get(self, client, accept):
+        headers = operator(Accept=accept)
+        answer = client.get("/dagster/graphql?query={version}", headers=headers)
+        assert answer.status_code == 405
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://dagster.example:1"])
+    def test_another_sites_page_is_refused(self, client, origin):
+        answer = client.post("/dagster/graphql", json=QUERY, headers=operator(Origin=origin))
+        assert answer.status_code == 403
+        assert answer.json()["code"] == "request.origin"
+
+    def test_our_own_pages_are_not(self, client):
+        answer = client.post("/dagster/graphql", json=QUERY, headers=operator(Origin=ORIGIN))
+        assert answer.status_code == 200
+
+
+class TestWebSocket:
+    def test_an_operators_is_accepted(self, client):
+        with client.websocket_connect("/dagster/graphql", headers=operator(Origin=ORIGIN)):
+            pass
+
+    @pytest.mark.parametrize(
+        ("headers", "code"),
+        [
+            ({}, 4401),
+            ({"Cookie": MEMBER_COOKIE}, 4403),
+            ({"Cookie": OPERATOR_COOKIE, "Origin": "http://evil.example"}, 4403),
+        ],
+    )
+    def test_others_are_refused_at_the_handshake(self, client, headers, code):
+        with (
+            pytest.raises(WebSocketDisconnect) as refused,
+            client.websocket_connect("/dagster/graphql", headers=headers),
+        ):
+            pass
+        assert refused.value.code == code
+
+
+class TestMemory:
+    def test_reading_asks_once_for_a_while(self, client, control_plane):
+        for _ in range(3):
+            client.get("/dagster/runs", headers=operator())
+        assert control_plane.sessions_asked == 1
+
+    def test_what_changes_something_asks_each_time(self, client, control_plane):
+        for _ in range(3):
+            client.post("/dagster/graphql", json=QUERY, headers=operator())
+        assert control_plane.sessions_asked == 3
+
+    def test_one_callers_answer_is_not_anothers(self, client):
+        assert client.get("/dagster/", headers=operator()).status_code == 200
+        assert client.get("/dagster/", headers={"Cookie": MEMBER_COOKIE}).status_code == 403
+
+    def test_a_session_that_ended_is_noticed(self, client, control_plane, monkeypatch):
+        monkeypatch.setattr(sessions, "CACHE_SECONDS", 0.2)
+        assert client.get("/dagster/", headers=operator()).status_code == 200
+        monkeypatch.setattr(control_plane, "_session", lambda _: (401, {"detail": "Sign in."}))
+        time.sleep(0.3)
+        assert client.get("/dagster/", headers=operator()).status_code == 401
