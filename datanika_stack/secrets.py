@@ -5,13 +5,23 @@ Written once. It must not know what the secrets open.
 
 import base64
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Final
 
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
 from datanika_stack.private_files import ensure_private, write_private
 
-_HEADER = """\
+# Passwords of roles that `databases.py` sets to what is written here: losing one loses nothing.
+_SET_AT_EACH_START: Final = (
+    "owner_password",
+    "app_password",
+    "dagster_password",
+    "dagster_reader_password",
+    "provisioner_password",
+)
+_HEADER: Final = """\
 # Secrets of this stack, generated on its first start. Keep them with the data: without the
 # encryption keys its connections cannot be read, without the passwords its databases not opened.
 """
@@ -41,6 +51,7 @@ def load_or_generate(home: Home) -> Secrets:
         StackError: The file can be read by others, lacks a value, or is gone while data exist.
     """
     if home.secrets_file.exists():
+        _complete(home)
         return load(home)
     if (home.postgres_dir / "PG_VERSION").exists():
         raise StackError(
@@ -48,8 +59,7 @@ def load_or_generate(home: Home) -> Secrets:
             "passwords open: put the file back, or remove the whole home to start afresh"
         )
     generated = generate()
-    lines = [f"{_variable(name)}={value}" for name, value in vars(generated).items()]
-    write_private(home.secrets_file, _HEADER + "\n".join(lines) + "\n")
+    write_private(home.secrets_file, _HEADER + _lines(vars(generated)))
     return generated
 
 
@@ -68,6 +78,21 @@ def load(home: Home) -> Secrets:
     if missing:
         raise StackError(f"{home.secrets_file} lacks {', '.join(missing)}")
     return Secrets(**{name: values[_variable(name)] for name in names})
+
+
+def _complete(home: Home) -> None:
+    """Adds passwords that a newer version needs and an older one did not generate."""
+    ensure_private(home.secrets_file)
+    text = home.secrets_file.read_text()
+    values = _parse(text)
+    fresh = vars(generate())
+    missing = {name: fresh[name] for name in _SET_AT_EACH_START if _variable(name) not in values}
+    if missing:
+        write_private(home.secrets_file, text.rstrip("\n") + "\n" + _lines(missing))
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{_variable(name)}={value}\n" for name, value in values.items())
 
 
 def _variable(field_name: str) -> str:

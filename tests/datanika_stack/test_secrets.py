@@ -60,7 +60,18 @@ def test_refuses_a_file_of_somebody_else(home: Home) -> None:
 def test_names_what_is_missing(home: Home) -> None:
     load_or_generate(home)
     lines = home.secrets_file.read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("DATANIKA_APP_PASSWORD")]
+    kept = [line for line in lines if not line.startswith("DATANIKA_ENCRYPTION_KEYS")]
     home.secrets_file.write_text("\n".join(kept))
-    with pytest.raises(StackError, match="lacks DATANIKA_APP_PASSWORD"):
-        load(home)
+    with pytest.raises(StackError, match="lacks DATANIKA_ENCRYPTION_KEYS"):
+        load_or_generate(home)
+
+
+def test_adds_a_password_that_an_older_version_did_not_have(home: Home) -> None:
+    first = load_or_generate(home)
+    name = "DATANIKA_DAGSTER_READER_PASSWORD"
+    lines = home.secrets_file.read_text().splitlines()
+    home.secrets_file.write_text("\n".join(line for line in lines if not line.startswith(name)))
+    second = load_or_generate(home)
+    assert second.dagster_reader_password
+    assert second.encryption_keys == first.encryption_keys
+    assert stat.S_IMODE(home.secrets_file.stat().st_mode) == 0o600
