@@ -7,12 +7,14 @@ import sys
 import psutil
 
 from benchmarks.harness import Measure, interleave, median_of
-from benchmarks.workspace import Workspace
+from benchmarks.workspace import BenchmarkError, Workspace
+from datanika_stack.polling import wait_for
 
 TABLES = 1000
 PSS_TARGET_MB = 130.0
 BUILD_TARGET_CPU_SECONDS = 1.0
 BYTES_PER_MB = 1_000_000
+START_TIMEOUT_SECONDS = 60.0
 
 
 def measure(workspace: Workspace) -> list[Measure]:
@@ -52,10 +54,20 @@ def _build_cpu_seconds(variant: str) -> float:
 
 
 def _code_server_mb(workspace: Workspace) -> float:
-    _, status = workspace.start()
+    """Returns the memory of the demo org's code server, once it has loaded its definitions."""
+    workspace.start()
     try:
-        servers = [p for p in status["processes"] if p["name"].startswith("code")]
-        return max(_pss_mb(server["pid"]) for server in servers)
+        servers: list[int] = []
+
+        def is_running() -> bool:
+            found = workspace.status()["processes"]
+            running = [p for p in found if p["name"].startswith("code") and p["state"] == "running"]
+            servers[:] = [server["pid"] for server in running]
+            return bool(servers)
+
+        if not wait_for(is_running, timeout_seconds=START_TIMEOUT_SECONDS):
+            raise BenchmarkError("The org's code server did not start.")
+        return max(map(_pss_mb, servers))
     finally:
         workspace.stop()
 

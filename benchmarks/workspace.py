@@ -50,15 +50,14 @@ class Workspace:
         output = run_datanika("demo", *options)
         return Demo(time.monotonic() - started, json.loads(output))
 
-    def start(self) -> tuple[float, dict[str, Any]]:
-        """Starts the demo's stack, and with it its source, again.
-
-        Returns:
-            Seconds until `up` said that it is ready, and its status.
-        """
+    def start(self) -> float:
+        """Starts the demo's stack, and with it its source, again; returns the seconds it took."""
         _ = self.demo
-        seconds = up(self.home, self.port)
-        return seconds, json.loads(run_datanika("status", "--json", "--home", str(self.home)))
+        return up(self.home, self.port)
+
+    def status(self) -> dict[str, Any]:
+        """Returns `datanika status --json`."""
+        return json.loads(run_datanika("status", "--json", "--home", str(self.home)))
 
     def stop(self) -> None:
         """Stops the demo's stack and, with it, its source."""
