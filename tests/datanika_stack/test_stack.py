@@ -263,6 +263,7 @@ def test_a_busy_port_is_named_and_nothing_stays() -> None:
     other = Stack(path, free_ports())
     try:
         with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", other.port + 1))
             listener.listen()
             done = other.command("up", "--detach", "--port", str(other.port))
