@@ -19,7 +19,7 @@ from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
 from control_plane.warehouses.service import provision_warehouses
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("control_plane.worker")
 POLL_SECONDS = 0.5
 MAXIMUM_BACKOFF_SECONDS = 15.0
 

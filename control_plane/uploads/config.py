@@ -183,10 +183,17 @@ def _filter_errors(config: UploadConfig) -> list[FieldError]:
 
 
 def _incremental_errors(config: UploadConfig) -> list[FieldError]:
-    value = config.incremental.initial_value if config.incremental else None
-    if value is None or _is_scalar(value):
+    if config.incremental is None:
         return []
-    return [FieldError("/config/incremental/initial_value", "needs one text or number")]
+    errors: list[FieldError] = []
+    if config.write_disposition == WriteDisposition.REPLACE:
+        detail = "goes with 'append' or 'merge'; a 'replace' loads every row"
+        errors.append(FieldError("/config/incremental", detail))
+    value = config.incremental.initial_value
+    if value is not None and not _is_scalar(value):
+        detail = "needs one text or number"
+        errors.append(FieldError("/config/incremental/initial_value", detail))
+    return errors
 
 
 def _value_problem(row_filter: RowFilter) -> str | None:

@@ -90,6 +90,11 @@ class TestRefused:
             ({**SINGLE, "batch_size": 1_000_001}, "/config/batch_size", "1000000"),
             ({**SINGLE, "incremental": {}}, "/config/incremental/cursor", "required"),
             (
+                {**SINGLE, "incremental": {"cursor": "id"}, "write_disposition": "replace"},
+                "/config/incremental",
+                "goes with 'append' or 'merge'",
+            ),
+            (
                 {**SINGLE, "incremental": {"cursor": "id", "initial_value": [1]}},
                 "/config/incremental/initial_value",
                 "one text or number",
