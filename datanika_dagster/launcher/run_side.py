@@ -17,7 +17,12 @@ import dagster as dg
 from dagster import DagsterRunStatus
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.pipes.context import PipesMessageHandler, PipesSession
-from dagster_pipes import PipesContextData, PipesParams
+from dagster_pipes import (
+    PIPES_PROTOCOL_VERSION,
+    PipesContextData,
+    PipesMessage,
+    PipesParams,
+)
 
 from datanika_dagster import settings
 from datanika_dagster.errors import MessageRefused
@@ -26,11 +31,17 @@ from datanika_dagster.launcher.job import Secrets
 from datanika_dagster.launcher.messages import LINE_BYTES, OUTCOME, StepContract
 
 CHILD_MODULE = "datanika_dagster.launcher.job_child"
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 2.0
 EXIT_SECONDS = 10.0
 POLL_SECONDS = 2.0
 SEND_SECONDS = 60.0
 RECEIVE_BYTES = 1 << 16
+
+CLOSED: PipesMessage = {
+    "__dagster_pipes_version": PIPES_PROTOCOL_VERSION,
+    "method": "closed",
+    "params": {},
+}
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 Translate = Callable[[Mapping[str, Any]], Iterator[Result]]
@@ -88,6 +99,7 @@ def run_job(
             raise dg.Failure(str(error), allow_retries=False) from None
         finally:
             processes.stop(process, grace_seconds=GRACE_SECONDS)
+            channel.end()
         endings.raise_unless_complete(exit_code, channel.outcome, channel.contract)
 
 
@@ -160,6 +172,11 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
         if len(self._unread) > LINE_BYTES:
             raise MessageRefused("The job sent a message that is too long.")
         return lines
+
+    def end(self) -> None:
+        """Closes the session of a job that could not; how it ended is said elsewhere."""
+        if self._handler.received_opened_message and not self._handler.received_closed_message:
+            self._handler.handle_message(CLOSED)
 
     def accept(self, lines: list[bytes], session: PipesSession) -> Iterator[Any]:
         """Checks lines and yields the results that are in them."""

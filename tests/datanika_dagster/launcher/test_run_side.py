@@ -15,6 +15,7 @@ RAW_CHILD = "tests.datanika_dagster.launcher.raw_child"
 FLIGHTS = dg.AssetKey(["acme", "warehouse", "raw", "flights"])
 PLANES = dg.AssetKey(["acme", "warehouse", "raw", "planes"])
 SECRETS = {"airline": {"connector": "postgres", "config": {"password": "canary-4711"}}}
+OPENED = json.dumps({"method": "opened", "params": {}})
 OK = json.dumps(
     {
         "method": "report_custom_message",
@@ -169,6 +170,11 @@ class TestEndings:
         result = run({"lines": [materialization(FLIGHTS)], "signal": signal.SIGKILL})
         assert "SIGKILL" in reason(result)
         assert materialized(result) == [FLIGHTS]
+
+    def test_how_it_ended_is_said_once(self, run, instance):
+        result = run({"lines": [OPENED], "signal": signal.SIGKILL})
+        log = [str(entry.user_message) for entry in instance.all_logs(result.run_id)]
+        assert not any("did not receive closed" in message for message in log)
 
     def test_an_exit_code_without_an_explanation(self, run):
         assert "exit code 3" in reason(run({"exit_code": 3}))
