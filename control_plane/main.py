@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
 
 from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
@@ -40,7 +41,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dagster.close()
         engine.dispose()
 
-    app = FastAPI(
+    # FastAPI's own pages load their scripts from a CDN, which a closed network does not reach.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Datanika",
         version="1",
         description="Extract, load, transform and data quality for many tenants, on Dagster.",

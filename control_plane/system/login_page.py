@@ -37,6 +37,6 @@ def safe_next(next_url: str | None, dagster_url: str) -> str:
         return dagster_url
     wanted, allowed = urlsplit(next_url), urlsplit(dagster_url)
     same_origin = (wanted.scheme, wanted.netloc) == (allowed.scheme, allowed.netloc)
-    if same_origin and wanted.path.startswith(allowed.path):
+    if same_origin and f"{wanted.path}/".startswith(f"{allowed.path}/"):
         return next_url
     return dagster_url
