@@ -36,6 +36,8 @@ _SETTINGS: Final[dict[str, str]] = {
     "checkpoint_timeout": "'15min'",
     "idle_in_transaction_session_timeout": "'15min'",
     "tcp_keepalives_idle": "60",
+    # A backend whose client was killed while it waits for a lock would else go on waiting.
+    "client_connection_check_interval": "'5s'",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "datestyle": "'iso, ymd'",

@@ -33,6 +33,12 @@ class NotLoaded(InvalidState):
     is_retryable = True
 
 
+class LaunchOutcomeUnknown(Unavailable):
+    """Dagster was asked to launch and did not answer: the run may exist or not."""
+
+    code = "launch_outcome_unknown"
+
+
 @dataclass(frozen=True)
 class DagsterStep:
     """One step of a run."""
@@ -127,7 +133,7 @@ class DagsterClient:
 
         Raises:
             NotLoaded: Dagster does not know the location or one of the assets (yet).
-            Unavailable: Dagster does not answer.
+            LaunchOutcomeUnknown: Dagster did not answer; `find_launched` tells later.
             Upstream: Dagster refused.
         """
         selector = {
@@ -142,7 +148,10 @@ class DagsterClient:
             "mode": "default",
             "executionMetadata": {"tags": [{"key": LAUNCH_TAG, "value": str(launch_id)}]},
         }
-        answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
+        try:
+            answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
+        except Unavailable as error:
+            raise LaunchOutcomeUnknown(error.detail) from None
         kind = answer["__typename"]
         if kind == "LaunchRunSuccess":
             return cast("str", answer["run"]["runId"])
@@ -179,6 +188,17 @@ class DagsterClient:
             Unavailable: Dagster does not answer.
         """
         variables = {"filter": {"runIds": [run_id]}, "limit": 1}
+        results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+        return _run(results[0]) if results else None
+
+    def find_launched(self, launch_id: int) -> DagsterRun | None:
+        """Returns the run that a launch has led to, None where there is none (yet).
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        tag = {"key": LAUNCH_TAG, "value": str(launch_id)}
+        variables = {"filter": {"tags": [tag]}, "limit": 1}
         results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
         return _run(results[0]) if results else None
 

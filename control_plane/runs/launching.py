@@ -1,7 +1,7 @@
 """Launches runs: first the wish is committed, then Dagster is asked, then the run is recorded.
 
-A crash in between loses nothing: the run carries the launch's id as a tag, and reconciliation
-completes the record.
+A crash in between loses nothing: the run carries the launch's id as a tag, by which reconciliation
+or the next request with the same key completes the record.
 """
 
 import hashlib
@@ -9,17 +9,19 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.caller import Caller
+from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import DatanikaError
 from control_plane.manifest.errors import NotPublished
 from control_plane.manifest.service import get_current_manifest
-from control_plane.runs.dagster import DagsterClient, NotLoaded
+from control_plane.runs.dagster import DagsterClient, LaunchOutcomeUnknown, NotLoaded
 from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
 from control_plane.runs.models import Launch, Run, RunTrigger
 from control_plane.runs.repository import LaunchRepository, RunRepository
@@ -29,6 +31,8 @@ from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import AssetKey
 
 LOAD_TIMEOUT_SECONDS: Final = 30.0
+# Longer than waiting for the definitions and asking Dagster can take together.
+LAUNCH_TIMEOUT: Final = timedelta(seconds=60)
 LOAD_POLL_SECONDS: Final = 0.2
 
 
@@ -76,9 +80,12 @@ class RunLauncher:
         if isinstance(wish, Run):
             return wish
         try:
-            run_id = self._ask_dagster(wish)
+            wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
+            run_id = self._dagster.launch(self._caller.org, wish.asset_keys, wish.launch_id)
+        except LaunchOutcomeUnknown:
+            # It may have started: the wish stays, so that the key cannot start another one.
+            raise
         except DatanikaError:
-            # Dagster has said no, so the same key may be used again.
             self._withdraw(wish.launch_id)
             raise
         return self._record_run(run_id, wish, body)
@@ -89,8 +96,10 @@ class RunLauncher:
             launches = LaunchRepository(session, self._caller.org_id)
             if idempotency_key is not None:
                 earlier = launches.find_by_key(idempotency_key)
-                if earlier is not None:
+                if earlier is not None and not self._came_to_nothing(earlier):
                     return self._run_of(session, earlier, body_sha256)
+                if earlier is not None:
+                    launches.delete(earlier)
             manifest = get_current_manifest(session, self._caller.org_id)
             asset_keys = select_assets(manifest.location, body)
             launch = Launch(
@@ -110,13 +119,19 @@ class RunLauncher:
     def _run_of(self, session: Session, launch: Launch, body_sha256: str) -> Run:
         if launch.body_sha256 != body_sha256:
             raise IdempotencyKeyReused("This Idempotency-Key was used with another body.")
-        if launch.run_id is None:
+        run = None
+        if launch.run_id is not None:
+            run = RunRepository(session, self._caller.org_id).find(launch.run_id)
+        if run is None:
             raise LaunchInProgress("A launch with this Idempotency-Key is going on.")
-        return RunRepository(session, self._caller.org_id).get(launch.run_id)
+        return run
 
-    def _ask_dagster(self, wish: _Wish) -> str:
-        wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
-        return self._dagster.launch(self._caller.org, wish.asset_keys, wish.launch_id)
+    def _came_to_nothing(self, launch: Launch) -> bool:
+        """Tells whether a process died between the wish and Dagster."""
+        age = utc_now() - launch.created_at
+        if launch.run_id is not None or age < LAUNCH_TIMEOUT:
+            return False
+        return self._dagster.find_launched(launch.id) is None
 
     def _withdraw(self, launch_id: int) -> None:
         with transaction(self._factory, self._caller.org_id) as session:

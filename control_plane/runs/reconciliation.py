@@ -9,6 +9,7 @@ from control_plane.access.task_tokens.service import revoke_run_tokens
 from control_plane.audit.service import SYSTEM
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
+from control_plane.core.errors import NotFound
 from control_plane.runs.dagster import (
     LAUNCH_TAG,
     MANIFEST_TAG,
@@ -40,7 +41,7 @@ class RunReconciler:
     def __init__(self, factory: sessionmaker[Session], dagster: DagsterClient) -> None:
         self._factory = factory
         self._dagster = dagster
-        self._since_seconds = utc_now().timestamp() - FIRST_LOOK_BACK_SECONDS
+        self._since_seconds: float | None = None
         self._seen: dict[str, float] = {}
 
     def run_once(self) -> int:
@@ -49,25 +50,37 @@ class RunReconciler:
         Raises:
             Unavailable: Dagster does not answer.
         """
+        since_seconds = self._since_seconds or self._oldest_open_seconds()
         changed = [
             run
-            for run in self._dagster.runs_updated_after(self._since_seconds - OVERLAP_SECONDS)
+            for run in self._dagster.runs_updated_after(since_seconds - OVERLAP_SECONDS)
             if self._seen.get(run.id) != run.updated_at_seconds
         ]
         if not changed:
             return 0
-        with transaction(self._factory) as session:
-            orgs = {org.slug: org.id for org in list_active_orgs(session)}
+        orgs = self._orgs()
         for run in changed:
             if run.org in orgs:
                 self._reconcile(run, orgs[run.org])
             self._seen[run.id] = run.updated_at_seconds
-        self._since_seconds = max(run.updated_at_seconds for run in changed)
-        self._forget()
+        self._since_seconds = max(since_seconds, *(run.updated_at_seconds for run in changed))
+        self._forget(self._since_seconds - 2 * OVERLAP_SECONDS)
         return len(changed)
 
-    def _forget(self) -> None:
-        oldest = self._since_seconds - 2 * OVERLAP_SECONDS
+    def _orgs(self) -> dict[str, int]:
+        with transaction(self._factory) as session:
+            return {org.slug: org.id for org in list_active_orgs(session)}
+
+    def _oldest_open_seconds(self) -> float:
+        """Returns since when something can have happened while nobody followed."""
+        oldest = utc_now()
+        for org_id in self._orgs().values():
+            with transaction(self._factory, org_id) as session:
+                created_at = RunRepository(session, org_id).oldest_open_created_at()
+            oldest = min(oldest, created_at or oldest)
+        return min(oldest.timestamp(), utc_now().timestamp() - FIRST_LOOK_BACK_SECONDS)
+
+    def _forget(self, oldest: float) -> None:
         self._seen = {run_id: at for run_id, at in self._seen.items() if at > oldest}
 
     def _reconcile(self, run: DagsterRun, org_id: int) -> None:
@@ -90,7 +103,11 @@ class RunReconciler:
                 revoke_run_tokens(session, org_id, run.id)
 
     def _failure(self, run: DagsterRun) -> str | None:
-        return failure_of(read_whole_log(self._dagster, run.id))
+        try:
+            return failure_of(read_whole_log(self._dagster, run.id))
+        except NotFound:
+            # Deleted in the Dagster UI a moment ago.
+            return None
 
 
 def _launch_of(session: Session, org_id: int, run: DagsterRun) -> Launch | None:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from control_plane.core.errors import NotFound
-from control_plane.runs.models import Launch, Run
+from control_plane.runs.models import Launch, Run, RunStatus
 from control_plane.tenancy.repository import TenantRepository
 
 
@@ -46,6 +46,15 @@ class RunRepository:
             statement = statement.where(Run.status == status)
         statement = statement.order_by(Run.created_at.desc(), Run.id.desc()).limit(limit)
         return self.session.scalars(statement).all()
+
+    def oldest_open_created_at(self) -> datetime | None:
+        """Returns when the oldest run that has not ended was created."""
+        return self.session.scalar(
+            select(func.min(Run.created_at)).where(
+                Run.org_id == self.org_id,
+                Run.status.in_([RunStatus.PENDING, RunStatus.RUNNING]),
+            )
+        )
 
     def insert_unless_there(self, **values: Any) -> None:
         """Inserts a run unless there is one with this id."""
