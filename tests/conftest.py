@@ -11,6 +11,21 @@ import pytest
 
 from datanika_stack.postgres import EmbeddedPostgres
 
+WHOLE_STACK = Path(__file__).parent / "end_to_end"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives all tests that start whole stacks to one worker: two would fight for ports and cores.
+
+    First, because pytest-xdist reads the groups in the same hook.
+    """
+    for item in items:
+        if item.path.is_relative_to(WHOLE_STACK):
+            item.add_marker(pytest.mark.stack)
+        if item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
 
 def free_port() -> int:
     """Returns a TCP port that was free a moment ago."""

@@ -1,6 +1,6 @@
 """One whole stack for the suite: the demo, run as a user runs it, and left up.
 
-Marked `stack` and grouped, so that pytest-xdist starts it once.
+`tests/conftest.py` marks its tests `stack` and groups them, so that pytest-xdist starts it once.
 """
 
 import contextlib
@@ -24,14 +24,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DEMO_TIMEOUT_SECONDS = 300
 PORTS_OF_A_STACK = 4
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(item.fspath).is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("stack"))
-            item.add_marker(pytest.mark.timeout(DEMO_TIMEOUT_SECONDS + 60))
 
 
 def free_base_port() -> int:
