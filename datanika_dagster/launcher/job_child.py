@@ -120,7 +120,7 @@ class _Wire(
         yield self
 
     def write_message(self, message: Any) -> None:
-        line = json.dumps(self._redactor.json(message))
+        line = json.dumps(self._redactor.message(message))
         self._channel.sendall(line.encode() + b"\n")
 
 

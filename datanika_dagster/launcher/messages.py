@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datanika_dagster.errors import MessageRefused
+from datanika_dagster.launcher.texts import storable
 
 LINE_BYTES = 1 << 20
 LOG_CHARACTERS = 20_000
@@ -87,7 +88,7 @@ class StepContract:
         if len(line) > LINE_BYTES:
             raise MessageRefused("The job sent a message that is too long.")
         try:
-            message = json.loads(line)
+            message = storable(json.loads(line))
         except (ValueError, RecursionError):
             raise MessageRefused("The job sent something that is not JSON.") from None
         if not isinstance(message, dict) or not isinstance(message.get("params"), dict):

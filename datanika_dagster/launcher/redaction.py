@@ -13,11 +13,21 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from datanika_dagster.launcher.job import Secrets
+from datanika_dagster.launcher.messages import OUTCOME
 from datanika_manifest.connectors.registry import CONNECTORS
 
 REPLACEMENT = "[redacted]"
 MINIMUM_LENGTH = 3
 """Shorter texts occur in every sentence; taking them out would hide nothing but the meaning."""
+
+FREE_TEXT_TYPES = frozenset({"__infer__", "text", "md", "json"})
+"""Types of metadata that hold sentences; the others hold numbers and names of columns."""
+
+FREE_TEXT_FIELDS = frozenset({"message", "adapter_response"})
+"""Fields of a step's own messages that hold sentences; the others are ids, states and numbers."""
+
+SMALLEST_LIMIT = 200
+"""No text in a message is limited to fewer characters."""
 
 
 class Redactor:
@@ -33,18 +43,69 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
     def text(self, text: str) -> str:
-        """Returns `text` without the secrets."""
+        """Returns `text` without the secrets; it may become longer."""
         return self._pattern.sub(REPLACEMENT, text) if self._pattern else text
 
-    def json(self, value: Any) -> Any:
-        """Returns a JSON value without the secrets, in its keys or its texts."""
+    def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a Pipes message without the secrets in its free text.
+
+        Methods, levels, keys, names and ids stay what they are: a password may be the word
+        `model`, and a message that says something else would break the run.
+        """
+        params = message.get("params")
+        if not isinstance(params, Mapping):
+            return dict(message)
+        return {**message, "params": self._params(str(message.get("method")), params)}
+
+    def outcome(self, outcome: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns how a job ended without the secrets in its error's message."""
+        error = outcome.get("error")
+        if not isinstance(error, Mapping):
+            return dict(outcome)
+        return {**outcome, "error": {**error, "message": self._within(error["message"])}}
+
+    def _params(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        match method:
+            case "log":
+                return {**params, "message": self._within(params["message"])}
+            case "report_asset_materialization" | "report_asset_check":
+                metadata = params.get("metadata") or {}
+                return {**params, "metadata": {k: self._entry(v) for k, v in metadata.items()}}
+            case "report_custom_message":
+                return {**params, "payload": self._custom(params["payload"])}
+            case _:
+                return {name: self._texts(value) for name, value in params.items()}
+
+    def _entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        if entry["type"] not in FREE_TEXT_TYPES:
+            return dict(entry)
+        return {**entry, "raw_value": self._texts(entry["raw_value"])}
+
+    def _custom(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        if OUTCOME in payload:
+            # Nobody reads the value of a job of a run: what it did, it has reported.
+            return {OUTCOME: self.outcome({**payload[OUTCOME], "value": None})}
+        return {
+            kind: {
+                name: self._texts(value) if name in FREE_TEXT_FIELDS else value
+                for name, value in fields.items()
+            }
+            for kind, fields in payload.items()
+        }
+
+    def _texts(self, value: Any) -> Any:
+        """Returns a JSON value without the secrets in its texts; keys stay."""
         if isinstance(value, str):
-            return self.text(value)
+            return self._within(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.json(item) for key, item in value.items()}
+            return {key: self._texts(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.json(item) for item in value]
+            return [self._texts(item) for item in value]
         return value
+
+    def _within(self, text: str) -> str:
+        """Returns `text` without the secrets, and within the limit that it was written for."""
+        return self.text(text)[: max(len(text), SMALLEST_LIMIT)]
 
 
 def _secret_texts(secrets: Secrets) -> Iterator[str]:

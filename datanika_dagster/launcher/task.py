@@ -24,6 +24,7 @@ from datanika_dagster.errors import ExecutionError
 from datanika_dagster.launcher import jobs, processes
 from datanika_dagster.launcher.job import LogLevel
 from datanika_dagster.launcher.redaction import RedactedOutput, Redactor
+from datanika_dagster.launcher.texts import storable
 
 
 class Request(BaseModel):
@@ -85,7 +86,7 @@ class _Answer:
                 return
             self.is_given = True
             shutil.rmtree(self.work_dir, ignore_errors=True)
-            remaining = memoryview(json.dumps(answer).encode() + b"\n")
+            remaining = memoryview(json.dumps(storable(answer)).encode() + b"\n")
             while remaining:
                 remaining = remaining[os.write(self.fd, remaining) :]
 
@@ -128,9 +129,8 @@ def _do(request: Request, work_dir: Path) -> dict[str, Any]:
         payload["allowed_networks"] = list(redeemed.allowed_networks)
     outcome = jobs.invoke(request.kind, TaskJob(work_dir, redactor), payload, secrets)
     output.close()
-    message = outcome.as_message()
     # A value is the user's own data: only what we say ourselves is redacted.
-    return message if outcome.error is None else redactor.json(message)
+    return redactor.outcome(outcome.as_message())
 
 
 def _redeem(request: Request) -> Redeemed | None:
