@@ -13,6 +13,7 @@ from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
+from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import Vault
 from control_plane.runs.dagster import DagsterClient
@@ -53,7 +54,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.session_factory = make_session_factory(engine)
     app.state.vault = Vault(settings.encryption_key_list())
     app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
-    app.state.task_runner = TaskRunner(settings.control_plane_url)
+    # Together below the threads of the server (40): short requests always find one, and with two
+    # connections for each slow request the pool still has one for every other thread.
+    app.state.task_runner = TaskRunner(settings.control_plane_url, Slots())
+    app.state.launch_slots = Slots()
     app.state.provisioner = Provisioner(settings.provisioner_socket)
     app.state.dagster = dagster
     app.state.usages = USAGES

@@ -19,8 +19,8 @@ from control_plane.access.users.models import User
 from control_plane.access.users.repository import UserRepository
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.clock import utc_now
-from control_plane.core.database import enter_org
-from control_plane.core.dependencies import SessionDep, SettingsDep
+from control_plane.core.database import enter_org, transaction
+from control_plane.core.dependencies import SessionDep, SettingsDep, get_session_factory
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.tokens import hash_token
 from control_plane.settings import Settings
@@ -143,10 +143,16 @@ def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tu
         permission for permission in Permission if permission in owner.scopes
     )
     caller = Caller(owner.org_id, owner.org_slug, actor, owner.creator_role, permissions)
-    enter_org(session, owner.org_id)
-    now = utc_now()
-    ApiKeyRepository(session, owner.org_id).touch(owner.key_id, now, now - LAST_USED_RESOLUTION)
+    _note_use(request, owner)
     return caller, owner.is_suspended
+
+
+def _note_use(request: Request, owner: KeyOwner) -> None:
+    # In a transaction of its own: a slow request must not keep the key's row locked.
+    with transaction(get_session_factory(request), owner.org_id) as session:
+        now = utc_now()
+        keys = ApiKeyRepository(session, owner.org_id)
+        keys.touch(owner.key_id, now, now - LAST_USED_RESOLUTION)
 
 
 def find_key(session: Session, key: str) -> KeyOwner:

@@ -76,12 +76,13 @@ class SoftDeleteMixin:
     deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=92)
 
 
-def make_engine(url: str, *, pool_size: int = 10) -> Engine:
+def make_engine(url: str, *, pool_size: int = 20, max_overflow: int = 40) -> Engine:
     """Makes the engine of a process.
 
     Args:
         url: SQLAlchemy URL of the row-level-secured role.
-        pool_size: Connections that stay open; twice as many may be open for a moment.
+        pool_size: Connections that stay open.
+        max_overflow: How many more may be open for a moment.
     """
     options = (
         f"-c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS}"
@@ -90,7 +91,7 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
     return create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=max_overflow,
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"options": options, "application_name": "datanika-control-plane"},

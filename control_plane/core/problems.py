@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from control_plane.core.errors import DatanikaError, FieldError, Throttled
@@ -26,6 +27,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(DatanikaError, _on_datanika_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(DataError, _on_data_error)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -95,6 +97,18 @@ def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
         title="Invalid input",
         detail=f"Check these fields: {names}",
         errors=errors,
+    )
+
+
+def _on_data_error(request: Request, error: Exception) -> JSONResponse:
+    """PostgreSQL stores no NUL in text and no number outside its type: the input's fault."""
+    logger.info("value refused by the database: %s", type(error).__name__)
+    return _render(
+        request,
+        status=422,
+        code="invalid",
+        title="Invalid input",
+        detail="A value cannot be stored: it has a NUL character or is a number out of range.",
     )
 
 

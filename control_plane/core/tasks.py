@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from control_plane.core.errors import Upstream
+from control_plane.core.slots import Slots
 
 TASK_MODULE = "datanika_dagster.launcher.task"
 GRACE_SECONDS = 3.0
@@ -43,10 +44,12 @@ class TaskRunner:
 
     Attributes:
         control_plane_url: Where the task redeems its token.
+        slots: How many may run at once.
         path: The `PATH` of the subprocess, its only variable beside the locale.
     """
 
     control_plane_url: str
+    slots: Slots = field(default_factory=Slots)
     path: str = "/usr/local/bin:/usr/bin:/bin"
 
     def run(

@@ -150,7 +150,8 @@ class DagsterClient:
         }
         try:
             answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
-        except Unavailable as error:
+        except (Unavailable, Upstream) as error:
+            # An error of Dagster's own can come after it has stored the run.
             raise LaunchOutcomeUnknown(error.detail) from None
         kind = answer["__typename"]
         if kind == "LaunchRunSuccess":
@@ -181,15 +182,23 @@ class DagsterClient:
                 return found
             cursor = results[-1]["runId"]
 
-    def find_run(self, run_id: str) -> DagsterRun | None:
-        """Returns a run, None where Dagster has none with that id.
+    def find_runs(self, run_ids: Sequence[str]) -> list[DagsterRun]:
+        """Returns those of the runs that Dagster has.
 
         Raises:
             Unavailable: Dagster does not answer.
         """
-        variables = {"filter": {"runIds": [run_id]}, "limit": 1}
+        variables = {"filter": {"runIds": list(run_ids)}, "limit": len(run_ids)}
         results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
-        return _run(results[0]) if results else None
+        return [_run(result) for result in results]
+
+    def find_run_of(self, org: str, run_id: str) -> DagsterRun | None:
+        """Returns a run of this org, None where Dagster has none or it is stamped with another.
+
+        Raises:
+            Unavailable: Dagster does not answer.
+        """
+        return next((run for run in self.find_runs([run_id]) if run.org == org), None)
 
     def find_launched(self, launch_id: int) -> DagsterRun | None:
         """Returns the run that a launch has led to, None where there is none (yet).
@@ -236,7 +245,10 @@ class DagsterClient:
             raise Unavailable("Dagster does not answer; see `datanika status`.") from None
         if not response.is_success:
             raise Unavailable(f"Dagster answered with status {response.status_code}.")
-        body = response.json()
+        try:
+            body = cast("dict[str, Any]", response.json())
+        except ValueError:
+            raise Unavailable("Dagster answered with something unreadable.") from None
         if body.get("errors"):
             raise Upstream("Dagster refused a query of the control plane.")
         answer = cast("dict[str, Any]", body["data"][field])

@@ -21,6 +21,7 @@ from control_plane.core.pagination import (
     decode_cursor,
     encode_cursor,
 )
+from control_plane.core.slots import Slots
 from control_plane.runs import service
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
@@ -63,12 +64,14 @@ class Launches:
 
     def __init__(
         self,
+        request: Request,
         caller: Runner,
         factory: SessionFactoryDep,
         dagster: DagsterDep,
         response: Response,
         idempotency_key: IdempotencyKey = None,
     ) -> None:
+        self._slots = cast("Slots", request.app.state.launch_slots)
         self._caller = caller
         self._launcher = RunLauncher(factory, dagster, caller)
         self._key = idempotency_key
@@ -76,7 +79,8 @@ class Launches:
 
     def launch(self, targets: list[RunTarget]) -> RunSummary:
         """Launches a run and points to it."""
-        run = self._launcher.launch(targets, self._key)
+        with self._slots.take(self._caller.org_id):
+            run = self._launcher.launch(targets, self._key)
         self._response.headers["Location"] = f"/api/v1/orgs/{self._caller.org}/runs/{run.id}"
         return RunSummary.model_validate(run)
 
@@ -123,7 +127,7 @@ def list_runs(
 @router.get("/runs/{run_id}")
 def get_run(run_id: str, caller: Reader, session: SessionDep, dagster: DagsterDep) -> RunView:
     """Returns a run with its tables, models, checks and steps."""
-    return service.view_run(service.get_run(session, caller, run_id), dagster)
+    return service.view_run(service.get_run(session, caller, run_id), caller, dagster)
 
 
 @router.get("/runs/{run_id}/logs")
@@ -136,7 +140,8 @@ def get_run_logs(
     cursor: CursorText = None,
 ) -> RunLog:
     """Returns a page of a run's log, oldest first; the cursor goes on working while it grows."""
-    return service.read_log(service.get_run(session, caller, run_id), dagster, cursor, limit)
+    run = service.get_run(session, caller, run_id)
+    return service.read_log(run, caller, dagster, cursor, limit)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202)

@@ -1,15 +1,18 @@
 """Brings the rows of runs in line with Dagster, which has the truth about their status."""
 
 import logging
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.task_tokens.service import revoke_run_tokens
 from control_plane.audit.service import SYSTEM
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
-from control_plane.core.errors import NotFound
+from control_plane.core.errors import DatanikaError, NotFound
 from control_plane.runs.dagster import (
     LAUNCH_TAG,
     MANIFEST_TAG,
@@ -27,6 +30,8 @@ from control_plane.tenancy.service import list_active_orgs
 logger = logging.getLogger(__name__)
 # Dagster's clock and transactions: a change can become visible a moment after its time.
 OVERLAP_SECONDS = 30.0
+RECHECK_SECONDS = 60.0
+MAXIMUM_RECHECKED = 500
 FIRST_LOOK_BACK_SECONDS = 24 * 3600.0
 
 
@@ -43,6 +48,7 @@ class RunReconciler:
         self._dagster = dagster
         self._since_seconds: float | None = None
         self._seen: dict[str, float] = {}
+        self._recheck_at = 0.0
 
     def run_once(self) -> int:
         """Updates the rows of runs that changed, and returns how many there were.
@@ -50,31 +56,50 @@ class RunReconciler:
         Raises:
             Unavailable: Dagster does not answer.
         """
-        since_seconds = self._since_seconds or self._oldest_open_seconds()
-        changed = [
-            run
-            for run in self._dagster.runs_updated_after(since_seconds - OVERLAP_SECONDS)
-            if self._seen.get(run.id) != run.updated_at_seconds
-        ]
-        if not changed:
-            return 0
         orgs = self._orgs()
-        for run in changed:
-            if run.org in orgs:
-                self._reconcile(run, orgs[run.org])
-            self._seen[run.id] = run.updated_at_seconds
-        self._since_seconds = max(since_seconds, *(run.updated_at_seconds for run in changed))
+        since_seconds = self._since_seconds or self._oldest_open_seconds(orgs.values())
+        found = self._dagster.runs_updated_after(since_seconds - OVERLAP_SECONDS)
+        changed = [run for run in found if self._seen.get(run.id) != run.updated_at_seconds]
+        self._reconcile_all(changed, orgs)
+        latest = max((run.updated_at_seconds for run in changed), default=since_seconds)
+        # A clock that was ahead once must not hide what happens from now on.
+        self._since_seconds = min(max(since_seconds, latest), utc_now().timestamp())
         self._forget(self._since_seconds - 2 * OVERLAP_SECONDS)
+        self._recheck_open(orgs)
         return len(changed)
+
+    def _reconcile_all(self, runs: Iterable[DagsterRun], orgs: Mapping[str, int]) -> None:
+        for run in runs:
+            self._seen[run.id] = run.updated_at_seconds
+            org_id = orgs.get(run.org or "")
+            if org_id is None:
+                continue
+            try:
+                self._reconcile(run, org_id)
+            except (DatanikaError, SQLAlchemyError):
+                # One org's run must not keep the others' from being followed; while its row says
+                # that it has not ended it is looked at again.
+                logger.exception("run %s could not be reconciled", run.id)
+
+    def _recheck_open(self, orgs: Mapping[str, int]) -> None:
+        """Asks, now and then, by id about runs that should have ended or gone on."""
+        if time.monotonic() < self._recheck_at:
+            return
+        self._recheck_at = time.monotonic() + RECHECK_SECONDS
+        for org_id in orgs.values():
+            with transaction(self._factory, org_id) as session:
+                ids = RunRepository(session, org_id).open_ids(MAXIMUM_RECHECKED)
+            if ids:
+                self._reconcile_all(self._dagster.find_runs(ids), orgs)
 
     def _orgs(self) -> dict[str, int]:
         with transaction(self._factory) as session:
             return {org.slug: org.id for org in list_active_orgs(session)}
 
-    def _oldest_open_seconds(self) -> float:
+    def _oldest_open_seconds(self, org_ids: Iterable[int]) -> float:
         """Returns since when something can have happened while nobody followed."""
         oldest = utc_now()
-        for org_id in self._orgs().values():
+        for org_id in org_ids:
             with transaction(self._factory, org_id) as session:
                 created_at = RunRepository(session, org_id).oldest_open_created_at()
             oldest = min(oldest, created_at or oldest)
@@ -88,16 +113,12 @@ class RunReconciler:
         reason = self._failure(run) if status == RunStatus.FAILED else None
         with transaction(self._factory, org_id) as session:
             runs = RunRepository(session, org_id)
-            launch = _launch_of(session, org_id, run)
             runs.insert_unless_there(id=run.id, **_first_values(run))
             row = runs.find(run.id)
             if row is None:
                 logger.error("run %s is stamped with org %s but is another's", run.id, run.org)
                 return
-            if launch is not None:
-                launch.run_id = run.id
-                row.trigger, row.actor_name = RunTrigger.API, launch.actor_name
-                row.targets = launch.targets
+            _attribute(row, _launch_of(session, org_id, run))
             _bring_up_to_date(row, run, status, reason)
             if status in ENDED:
                 revoke_run_tokens(session, org_id, run.id)
@@ -113,6 +134,14 @@ class RunReconciler:
 def _launch_of(session: Session, org_id: int, run: DagsterRun) -> Launch | None:
     tag = run.tags.get(LAUNCH_TAG, "")
     return LaunchRepository(session, org_id).find(int(tag)) if tag.isdecimal() else None
+
+
+def _attribute(row: Run, launch: Launch | None) -> None:
+    """Names who launched the run; a copied tag names nobody, since its launch has a run."""
+    if launch is None or launch.run_id not in {None, row.id}:
+        return
+    launch.run_id = row.id
+    row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
 
 
 def _first_values(run: DagsterRun) -> dict[str, Any]:

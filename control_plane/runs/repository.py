@@ -56,6 +56,18 @@ class RunRepository:
             )
         )
 
+    def open_ids(self, limit: int) -> Sequence[str]:
+        """Returns the ids of runs that have not ended, oldest first."""
+        return self.session.scalars(
+            select(Run.id)
+            .where(
+                Run.org_id == self.org_id,
+                Run.status.in_([RunStatus.PENDING, RunStatus.RUNNING]),
+            )
+            .order_by(Run.created_at)
+            .limit(limit)
+        ).all()
+
     def insert_unless_there(self, **values: Any) -> None:
         """Inserts a run unless there is one with this id."""
         statement = insert(Run).values(org_id=self.org_id, **values)

@@ -75,10 +75,15 @@ def failure_of(events: Iterable[LogEvent]) -> str | None:
     of_run: str | None = None
     for event in events:
         if event.kind == "ExecutionStepFailureEvent":
-            return _message(event)
+            return _storable(_message(event))
         if event.kind == "RunFailureEvent":
-            of_run = event.fields["message"]
+            of_run = _storable(event.fields["message"])
     return of_run
+
+
+def _storable(text: str) -> str:
+    """Returns the text without what PostgreSQL cannot store: NUL and lone surrogates."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def log_lines(events: Iterable[LogEvent]) -> list[RunLogLine]:

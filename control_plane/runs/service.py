@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 from control_plane.access.caller import Caller
 from control_plane.access.task_tokens.service import MintedToken, mint_token
 from control_plane.audit.service import Actor
-from control_plane.core.errors import Forbidden
+from control_plane.core.errors import Forbidden, NotFound
 from control_plane.manifest.service import get_manifest
 from control_plane.runs import results
 from control_plane.runs.dagster import MAXIMUM_LOG_PAGE, DagsterClient, LogEvent
 from control_plane.runs.models import Run, RunTrigger
 from control_plane.runs.repository import RunRepository
 from control_plane.runs.schemas import RunLog, RunStep, RunView
+from control_plane.runs.status import ENDED
 from datanika_manifest import selection
 from datanika_manifest.code_location import CodeLocation
 
@@ -50,7 +51,7 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
 
     Raises:
         NotFound: The org has no such manifest.
-        Forbidden: The run has another org's id.
+        Forbidden: The run has another org's id, or has ended.
     """
     manifest = get_manifest(session, org_id, run.manifest_sha256)
     asset_keys = _selection(manifest.location, run)
@@ -66,6 +67,8 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
     row = runs.find(run.run_id)
     if row is None:
         raise Forbidden(f"The run {run.run_id} is not this organization's.")
+    if row.status in ENDED:
+        raise Forbidden(f"The run {run.run_id} has ended.")
     row.manifest_sha256 = run.manifest_sha256
     if row.trigger != RunTrigger.API:
         # Reconciliation may have seen the run first, and knows nobody's name.
@@ -110,14 +113,14 @@ def get_run(session: Session, caller: Caller, run_id: str) -> Run:
     return RunRepository(session, caller.org_id).get(run_id)
 
 
-def view_run(run: Run, dagster: DagsterClient) -> RunView:
+def view_run(run: Run, caller: Caller, dagster: DagsterClient) -> RunView:
     """Returns a run with its assets, checks and steps, as Dagster knows them now.
 
     Raises:
         Unavailable: Dagster does not answer.
     """
     view = RunView.model_validate(run)
-    stored = dagster.find_run(run.id)
+    stored = dagster.find_run_of(caller.org, run.id)
     if stored is None:
         return view
     events = read_whole_log(dagster, run.id)
@@ -152,13 +155,16 @@ def read_whole_log(dagster: DagsterClient, run_id: str) -> list[LogEvent]:
         cursor = page.cursor
 
 
-def read_log(run: Run, dagster: DagsterClient, cursor: str | None, limit: int) -> RunLog:
+def read_log(
+    run: Run, caller: Caller, dagster: DagsterClient, cursor: str | None, limit: int
+) -> RunLog:
     """Returns a page of a run's log.
 
     Raises:
-        NotFound: Dagster has no log of it.
+        NotFound: Dagster has no log of it, or says that it is another org's.
         Unavailable: Dagster does not answer.
     """
+    _require_own(run, caller, dagster)
     page = dagster.read_log(run.id, cursor, limit)
     return RunLog(
         data=results.log_lines(page.events), next_cursor=page.cursor, has_more=page.has_more
@@ -169,8 +175,16 @@ def cancel_run(session: Session, caller: Caller, run: Run, dagster: DagsterClien
     """Asks for the end of a run.
 
     Raises:
+        NotFound: Dagster does not have it, or says that it is another org's.
         InvalidState: It has ended.
         Unavailable: Dagster does not answer.
     """
+    _require_own(run, caller, dagster)
     dagster.terminate(run.id)
     caller.audit(session).record("cancel", "run", run.id)
+
+
+def _require_own(run: Run, caller: Caller, dagster: DagsterClient) -> None:
+    # A row says what somebody registered; the stamp says where the run came from.
+    if dagster.find_run_of(caller.org, run.id) is None:
+        raise NotFound(f"Dagster has no run '{run.id}'.")

@@ -20,8 +20,8 @@ internal = APIRouter()
 
 
 @router.get("/health")
-def health() -> Health:
-    """Tells that the process is alive."""
+async def health() -> Health:
+    """Tells that the process is alive; answered by the event loop, also when threads are busy."""
     return Health()
 
 

@@ -1,5 +1,6 @@
 """Makes organizations and answers which there are."""
 
+import secrets
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -13,7 +14,8 @@ from control_plane.tenancy.models import Organization
 from control_plane.tenancy.repository import OrganizationRepository
 from datanika_manifest.names import slugify
 
-MAXIMUM_SLUG_ATTEMPTS = 100
+NUMBERED_SLUGS = 4
+RANDOM_SLUGS = 4
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,14 @@ class ActiveOrg:
 def create_organization(session: Session, vault: Vault, name: str) -> Organization:
     """Creates an org with its own data key and leaves the session inside it.
 
-    Its slug comes from the name; a taken one gets a number.
+    Its slug comes from the name; a taken one gets a number, later ones something random.
 
     Raises:
-        Conflict: A hundred orgs have this name already.
+        Conflict: No free slug was found for this name.
     """
     repository = OrganizationRepository(session)
     base = slugify(name, fallback="org")[:55].rstrip("_")
-    for attempt in range(1, MAXIMUM_SLUG_ATTEMPTS + 1):
-        slug = base if attempt == 1 else f"{base}_{attempt}"
+    for slug in _candidates(base):
         org_id = repository.next_id()
         enter_org(session, org_id)
         row = Organization(id=org_id, slug=slug, name=name, wrapped_data_key=vault.new_data_key())
@@ -45,6 +46,12 @@ def create_organization(session: Session, vault: Vault, name: str) -> Organizati
         except IntegrityError:
             continue
     raise Conflict(f"Too many organizations are called '{name}'.")
+
+
+def _candidates(base: str) -> list[str]:
+    numbered = [f"{base}_{number}" for number in range(2, 2 + NUMBERED_SLUGS)]
+    # Whoever takes all the numbers must not keep others from using the name.
+    return [base, *numbered, *(f"{base}_{secrets.token_hex(4)}" for _ in range(RANDOM_SLUGS))]
 
 
 def get_organization(session: Session, org_id: int) -> Organization:

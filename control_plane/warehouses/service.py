@@ -9,7 +9,7 @@ from control_plane.access.caller import Caller
 from control_plane.audit.service import SYSTEM, AuditLog
 from control_plane.connections.service import ConnectionService
 from control_plane.core.database import transaction
-from control_plane.core.errors import DatanikaError, InvalidState
+from control_plane.core.errors import DatanikaError, InvalidState, Unavailable
 from control_plane.core.vault import Vault
 from control_plane.tenancy.service import list_active_orgs
 from control_plane.warehouses.models import Warehouse, WarehouseState
@@ -27,15 +27,23 @@ def provision_warehouses(
 
     Safe to run in several processes and after a crash at any point: the provisioner repeats its
     work without harm, and the row is locked while it does.
+
+    Raises:
+        Unavailable: One or more failed, after all were tried: the worker then slows down.
     """
     with transaction(factory) as session:
         orgs = list_active_orgs(session)
-    return sum(_provision_one(factory, vault, provisioner, org.id) for org in orgs)
+    states = [_provision_one(factory, vault, provisioner, org.id) for org in orgs]
+    failed = states.count(WarehouseState.FAILED)
+    if failed:
+        raise Unavailable(f"{failed} warehouses could not be provisioned.")
+    return states.count(WarehouseState.READY)
 
 
 def _provision_one(
     factory: sessionmaker[Session], vault: Vault, provisioner: Provisioner, org_id: int
-) -> bool:
+) -> WarehouseState | None:
+    """Returns what became of it, None where there was nothing to do."""
     with transaction(factory, org_id) as session:
         repository = WarehouseRepository(session, org_id)
         if repository.find_own() is None:
@@ -43,17 +51,17 @@ def _provision_one(
     with transaction(factory, org_id) as session:
         row = WarehouseRepository(session, org_id).lock_own()
         if row is None or row.state == WarehouseState.READY:
-            return False
+            return None
         try:
             config = provisioner.ensure_warehouse(org_id)
         except DatanikaError as error:
             logger.warning("warehouse of org %s: %s", org_id, error.detail)
             row.state, row.error = WarehouseState.FAILED, error.detail
-            return False
+            return WarehouseState.FAILED
         service = ConnectionService(session, org_id, vault, AuditLog(session, org_id, SYSTEM))
         row.connection_id = service.save_managed_warehouse(config).id
         row.state, row.error = WarehouseState.READY, None
-    return True
+    return WarehouseState.READY
 
 
 def view_warehouse(session: Session, org_id: int, vault: Vault) -> WarehouseView:

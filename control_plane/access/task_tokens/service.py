@@ -14,6 +14,7 @@ from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org, transaction
 from control_plane.core.errors import Unauthorized
 from control_plane.core.tokens import hash_token, new_token
+from control_plane.tenancy.repository import MAXIMUM_BIGINT
 
 LIFETIME = timedelta(minutes=10)
 # The org is part of the token, so that it can be looked up under row-level security.
@@ -124,6 +125,8 @@ def _enter(session: Session, token: str) -> int:
     if match is None:
         raise _refused()
     org_id = int(match.group(1))
+    if org_id > MAXIMUM_BIGINT:
+        raise _refused()
     enter_org(session, org_id)
     return org_id
 

@@ -46,8 +46,10 @@ class OrgTasks:
         Raises:
             TaskFailed: The work failed for a reason of the user's.
             Upstream: The task died, answered nothing readable or passed its deadline.
+            Throttled: Too many are running already.
         """
-        token = mint_task_token(
-            self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids
-        )
-        return self.runner.run(kind, payload, token=token, deadline_seconds=deadline_seconds)
+        with self.runner.slots.take(self.org_id):
+            token = mint_task_token(
+                self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids
+            )
+            return self.runner.run(kind, payload, token=token, deadline_seconds=deadline_seconds)

@@ -22,7 +22,7 @@ from control_plane.manifest.service import get_current_manifest
 from control_plane.runs.dagster import DagsterClient, LaunchOutcomeUnknown, NotLoaded
 from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
 from control_plane.runs.launching import LAUNCH_TIMEOUT, RunLauncher
-from control_plane.runs.models import Launch
+from control_plane.runs.models import Launch, Run
 from control_plane.runs.reconciliation import RunReconciler
 from control_plane.runs.schemas import RunTarget
 from tests.control_plane.runs.test_authorization import make_manifest
@@ -34,12 +34,14 @@ class FlakyDagster:
     Attributes:
         ending: `answer`, `die_after_start`, `die_before_start` or `refuse`.
         runs: What was started: launch id → run id.
+        statuses: By run id; queued where it says nothing.
     """
 
     def __init__(self, org: str, sha256: str) -> None:
         self.org, self.sha256 = org, sha256
         self.ending = "answer"
         self.runs: dict[str, str] = {}
+        self.statuses: dict[str, str] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,6 +74,8 @@ class FlakyDagster:
             return {"locationStatusesOrError": entries}
         if "launchRun" in query:
             return self.launch(variables["params"]["executionMetadata"]["tags"][0]["value"])
+        if "logsForRun" in query:
+            return {"logsForRun": {"__typename": "PythonError", "message": "broken"}}
         found = self.filtered(variables.get("filter") or {})
         return {"runsOrError": {"__typename": "Runs", "results": found}}
 
@@ -92,7 +96,7 @@ class FlakyDagster:
         return [
             {
                 "runId": run_id,
-                "status": "QUEUED",
+                "status": self.statuses.get(run_id, "QUEUED"),
                 "creationTime": now,
                 "startTime": None,
                 "endTime": None,
@@ -221,3 +225,29 @@ def test_reconciliation_can_be_repeated(launcher, flaky, factory, dagster_client
     reconciler = RunReconciler(factory, dagster_client)
     assert reconciler.run_once() == 1
     assert RunReconciler(factory, dagster_client).run_once() == 1
+
+
+def test_a_run_that_cannot_be_read_is_in_nobodys_way(
+    launcher, flaky, factory, dagster_client, session, member
+):
+    broken, fine = launcher.launch(TARGETS, None), launcher.launch(TARGETS, None)
+    flaky.statuses = {broken.id: "FAILURE", fine.id: "SUCCESS"}
+    reconciler = RunReconciler(factory, dagster_client)
+    assert reconciler.run_once() == 2
+    enter_org(session, member.org.id)
+    session.expire_all()
+    assert session.get_one(Run, fine.id).status == "success"
+    assert session.get_one(Run, broken.id).status == "pending", "looked at again later"
+
+
+def test_a_copied_launch_tag_names_nobody(
+    launcher, flaky, factory, dagster_client, session, member
+):
+    first = launcher.launch(TARGETS, "key")
+    (launch_id,) = flaky.runs
+    flaky.runs = {launch_id: str(uuid.uuid4())}  # a re-execution with the tags of the first
+    RunReconciler(factory, dagster_client).run_once()
+    enter_org(session, member.org.id)
+    session.expire_all()
+    assert session.get_one(Run, flaky.runs[launch_id]).actor_name == "datanika"
+    assert launcher.launch(TARGETS, "key").id == first.id

@@ -1,0 +1,52 @@
+"""Bounds what runs for seconds inside a request, overall and for each org.
+
+A request that waits for a task or for Dagster holds a thread and a database connection, and the task
+itself calls back. Without a bound, one tenant's parallel requests would use up both and everybody
+would wait for everybody.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from control_plane.core.errors import Throttled
+
+RETRY_AFTER_SECONDS = 2
+
+
+class Slots:
+    """Places for slow work; who finds none is told to come back, and waits for nothing.
+
+    Args:
+        total: Places in this process.
+        per_org: Places that one org may have of them.
+    """
+
+    def __init__(self, *, total: int = 8, per_org: int = 4) -> None:
+        self._total = total
+        self._per_org = per_org
+        self._taken: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def take(self, org_id: int) -> Generator[None]:
+        """Holds a place while the block runs.
+
+        Raises:
+            Throttled: All places, or all of this org's, are taken.
+        """
+        with self._lock:
+            if self._taken.total() >= self._total or self._taken[org_id] >= self._per_org:
+                raise Throttled(
+                    "Too many tests, previews, publications and launches are going on; "
+                    "try again in a moment.",
+                    retry_after_seconds=RETRY_AFTER_SECONDS,
+                )
+            self._taken[org_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[org_id] -= 1
+                self._taken += Counter()
