@@ -45,6 +45,29 @@ def check_direction(declaration: ConnectorDeclaration, direction: Direction) -> 
         )
 
 
+def refuse_secrets_elsewhere(
+    declaration: ConnectorDeclaration, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """Lets stored secrets stay only where they are sent to the same place.
+
+    Args:
+        declaration: The connector.
+        old: The stored settings that are no secrets.
+        new: The settings that somebody changes, secrets included.
+
+    Raises:
+        Invalid: The place changes and a secret is missing; names each.
+    """
+    moved = sorted(
+        name for name in declaration.secrets_follow if name in new and new[name] != old.get(name)
+    )
+    missing = sorted(declaration.secret_fields() - set(new))
+    if moved and missing:
+        detail = f"must be given again when {', '.join(moved)} changes"
+        errors = tuple(FieldError(f"/config/{name}", detail) for name in missing)
+        raise Invalid(f"{', '.join(missing)} {detail}", errors=errors)
+
+
 def split_config(declaration: ConnectorDeclaration, config: dict[str, Any]) -> SplitConfig:
     """Validates settings and splits off the secrets.
 

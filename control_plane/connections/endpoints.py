@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Request
 
 from control_plane.access.caller import Caller, Require, bearer_token
 from control_plane.access.permissions import Permission
-from control_plane.access.task_tokens.service import mint_task_token, redeem_token
+from control_plane.access.task_tokens.service import redeem_token
+from control_plane.access.task_tokens.tasks import OrgTasks
 from control_plane.audit.service import SYSTEM, AuditLog
 from control_plane.connections.schemas import (
     ConnectionCreate,
@@ -122,19 +123,12 @@ def test_connection(
 ) -> ConnectionTestResult:
     """Connects now and tells what happened, with a reason that can be acted on."""
     row = _service(caller, session, vault).get_connection(connection_id)
-    token = mint_task_token(
-        factory,
-        caller.org_id,
-        caller.actor,
-        purpose="connection_test",
-        connection_ids=[row.id],
-    )
     started_at = time.monotonic()
     try:
-        value = tasks.run(
+        value = OrgTasks.of(factory, tasks, caller).run(
             "connection_test",
             {"connection": row.slug, "direction": row.direction},
-            token=token,
+            connection_ids=[row.id],
             deadline_seconds=TEST_DEADLINE_SECONDS,
         )
     except TaskFailed as error:

@@ -14,10 +14,6 @@ class ConnectionRepository(TenantRepository[Connection]):
     model = Connection
     noun = "connection"
 
-    def find_by_name(self, name: str) -> Connection | None:
-        """Returns the live connection with this name."""
-        return self.session.scalar(self.base().where(Connection.name == name))
-
     def find_managed_warehouse(self) -> Connection | None:
         """Returns the org's managed warehouse, once it is provisioned."""
         return self.session.scalar(self.base().where(Connection.connector == "managed_warehouse"))

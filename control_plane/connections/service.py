@@ -8,7 +8,12 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
 from control_plane.audit.service import AuditLog
-from control_plane.connections.config import check_direction, get_declaration, split_config
+from control_plane.connections.config import (
+    check_direction,
+    get_declaration,
+    refuse_secrets_elsewhere,
+    split_config,
+)
 from control_plane.connections.models import Connection
 from control_plane.connections.repository import ConnectionRepository
 from control_plane.connections.schemas import (
@@ -108,13 +113,13 @@ class ConnectionService:
             check_direction(declaration, body.direction)
             row.direction = body.direction
         if body.config is not None:
+            refuse_secrets_elsewhere(declaration, row.config, body.config)
             merged = {**row.config, **self.secrets_of(row), **body.config}
             split = split_config(declaration, merged)
             row.config = split.public
             self._store_secrets(row, split.secrets)
         if body.name is not None and body.name != row.name:
-            self._refuse_taken_name(body.name)
-            row.name = body.name
+            self._rename(row, body.name)
         self._session.flush()
         self._audit.record("update", "connection", row.id, old=old, new=_audit_values(row))
         return row
@@ -200,9 +205,12 @@ class ConnectionService:
         except IntegrityError:
             raise _name_taken(row.name) from None
 
-    def _refuse_taken_name(self, name: str) -> None:
-        if self._connections.find_by_name(name) is not None:
-            raise _name_taken(name)
+    def _rename(self, row: Connection, name: str) -> None:
+        try:
+            with self._session.begin_nested():
+                row.name = name
+        except IntegrityError:
+            raise _name_taken(name) from None
 
     def _user_owned(self, connection_id: int) -> Connection:
         row = self._connections.get(connection_id)

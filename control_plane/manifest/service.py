@@ -100,11 +100,11 @@ def manifest_state(session: Session, caller: Caller, host: DefinitionsHost) -> M
         NotPublished: The org has published nothing.
         Unavailable: Dagster does not answer.
     """
-    current = get_current_manifest(session, caller.org_id)
-    is_live = host.loaded_manifests().get(caller.org) == current.sha256
+    manifest, head = _current(session, caller.org_id)
+    is_live = host.loaded_manifests().get(caller.org) == manifest.sha256
     return ManifestState(
-        sha256=current.sha256,
-        published_at=current.published_at,
+        sha256=manifest.sha256,
+        published_at=head.published_at,
         state="live" if is_live else "published",
     )
 

@@ -9,6 +9,9 @@ from control_plane.access.sessions.tokens import Audience, ServiceRole, TokenSig
 from control_plane.core.errors import Forbidden, Unauthorized
 from control_plane.system.schemas import Readiness, SessionView
 
+# docs/security.md, "Limits": where the platform cannot fence jobs it says so.
+ISOLATION = "single-trust: jobs of all organizations run as the stack's own user"
+
 
 def check_readiness(session: Session) -> Readiness:
     """Checks the database and that it is migrated."""
@@ -16,7 +19,7 @@ def check_readiness(session: Session) -> Readiness:
         session.execute(text("SELECT 1 FROM active_orgs() LIMIT 1"))
     except SQLAlchemyError:
         return Readiness(status="not_ready", checks={"database": "unreachable or not migrated"})
-    return Readiness(status="ready", checks={"database": "ok"})
+    return Readiness(status="ready", checks={"database": "ok", "isolation": ISOLATION})
 
 
 def identify(

@@ -110,7 +110,11 @@ class UploadService:
         )
         if body.model_fields_set - {"name"}:
             self._place(row, parse_config(_changed_config(row.config, body.config)))
-        self._session.flush()
+        try:
+            with self._session.begin_nested():
+                self._session.flush()
+        except IntegrityError:
+            raise _name_taken(row.name) from None
         self._audit.record("update", "upload", row.id, old=old, new=_audit_values(row))
         return row
 

@@ -33,8 +33,9 @@ class ConnectorDeclaration:
         title: The name that people know.
         config: The settings and their help texts.
         directions: What connections of this kind can be used for.
-        network_fields: The settings that name a host and a port, checked against the network
-            policy before anything connects (architecture, decision 20); None for a kind without.
+        secrets_follow: The settings that say to whom the secrets are sent. Whoever changes one of
+            them gives the secrets again: else an editor could send a stored password to a server
+            of their own.
         is_managed: True where the platform makes the connection and users cannot.
     """
 
@@ -42,7 +43,7 @@ class ConnectorDeclaration:
     title: str
     config: type[ConnectorConfig]
     directions: frozenset[Direction]
-    network_fields: tuple[str, str] | None
+    secrets_follow: frozenset[str] = frozenset()
     is_managed: bool = False
 
     def secret_fields(self) -> frozenset[str]:

@@ -26,6 +26,5 @@ DECLARATION = ConnectorDeclaration(
     title="Managed warehouse (PostgreSQL)",
     config=ManagedWarehouseConfig,
     directions=frozenset({Direction.BOTH}),
-    network_fields=None,
     is_managed=True,
 )

@@ -25,5 +25,5 @@ DECLARATION = ConnectorDeclaration(
     title="PostgreSQL",
     config=PostgresConfig,
     directions=frozenset({Direction.SOURCE, Direction.DESTINATION, Direction.BOTH}),
-    network_fields=("host", "port"),
+    secrets_follow=frozenset({"host", "port", "user", "sslmode"}),
 )

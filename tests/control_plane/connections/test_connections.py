@@ -73,9 +73,33 @@ class TestCreate:
 class TestUpdate:
     def test_keeps_what_is_left_out_also_the_secret(self, client, session, member, vault):
         row = create(client).json()
-        answer = client.patch(url(client, row), json={"config": {"host": "new.example.com"}})
-        assert answer.json()["config"]["host"] == "new.example.com"
+        answer = client.patch(url(client, row), json={"config": {"database": "store"}})
+        assert answer.json()["config"]["database"] == "store"
         assert secrets_of(session, member, vault, row["id"]) == {"password": "canary-1"}
+
+    @pytest.mark.parametrize(
+        "change", [{"host": "evil.example"}, {"port": 1}, {"user": "x"}, {"sslmode": "disable"}]
+    )
+    def test_a_stored_secret_is_never_sent_elsewhere(
+        self, client, session, member, vault, change: dict
+    ):
+        row = create(client).json()
+        answer = client.patch(url(client, row), json={"config": change})
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/config/password"
+        assert next(iter(change)) in error["detail"]
+        assert client.get(url(client, row)).json()["config"] == row["config"]
+        again = client.patch(url(client, row), json={"config": {**change, "password": "new"}})
+        assert again.status_code == 200
+        assert secrets_of(session, member, vault, row["id"]) == {"password": "new"}
+
+    def test_refuses_a_taken_name(self, client):
+        create(client, name="a")
+        row = create(client, name="b").json()
+        answer = client.patch(url(client, row), json={"name": "a"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (409, "/name")
+        assert client.get(url(client, row)).json()["name"] == "b"
 
     def test_replaces_a_secret(self, client, session, member, vault):
         row = create(client).json()
