@@ -14,6 +14,7 @@ from dagster._core.definitions.definitions_load_context import (
 
 from datanika_dagster import control_plane_client, settings
 from datanika_dagster.build import build_definitions
+from datanika_dagster.launcher import credentials
 from datanika_dagster.launcher.task_token import token_of_process
 from datanika_dagster.tags import MANIFEST_METADATA
 
@@ -32,6 +33,7 @@ def definitions() -> dg.Definitions:
     org = config.required_org()
     with control_plane_client.of_process(config, token_of_process(config)) as client:
         manifest = client.manifest(org, _planned_sha256() or config.manifest)
+    credentials.redeem_early()
     # The public with_reconstruction_metadata alone is lost on the way (Dagster 1.13.27).
     DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(
         MANIFEST_METADATA, manifest.sha256()

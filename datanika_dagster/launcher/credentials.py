@@ -1,9 +1,12 @@
-"""A run's credentials: asked for once, when the first step needs them, and kept in memory only.
+"""A run's credentials: asked for once and kept in memory only.
 
-From a run that the launcher started, the task token is there already; a run from a shell
-exchanges its API key for one. What comes back is handed to jobs connection by connection.
+A run that the launcher started has its task token already and exchanges it as soon as it starts:
+its steps may wait for their pools for longer than the token lives. A run from a shell gets a
+token for its API key when the first step needs it. What comes back is handed to jobs connection
+by connection (docs/decisions/0013-a-run-redeems-its-token-at-once.md).
 """
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,10 +52,26 @@ class Granted:
 @dataclass
 class _Grants:
     lock: threading.Lock = field(default_factory=threading.Lock)
+    of_process: Redeemed | None = field(default=None, repr=False)
     by_run: dict[str, Granted] = field(default_factory=dict, repr=False)
 
 
 _GRANTS = _Grants()
+
+
+def redeem_early() -> None:
+    """Exchanges the task token of this process, where it has one that was not exchanged yet.
+
+    A refusal is no error here: the first step asks again and says what is wrong.
+    """
+    config = settings.read()
+    token = token_of_process(config)
+    if token is None:
+        return
+    with _GRANTS.lock:
+        if _GRANTS.of_process is None:
+            with contextlib.suppress(ExecutionError):
+                _GRANTS.of_process = _exchange(token, config)
 
 
 def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
@@ -79,12 +98,18 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
 
 def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
     config = settings.read()
-    token = token_of_process(config) or _token_for_shell(context, manifest, config)
-    with control_plane_client.of_process(config, token) as client:
-        redeemed: Redeemed = client.redeem(token)
+    redeemed = _GRANTS.of_process
+    if redeemed is None:
+        token = token_of_process(config) or _token_for_shell(context, manifest, config)
+        redeemed = _exchange(token, config)
     if redeemed.org != manifest.org:
         raise ExecutionError("The task token belongs to another organization.")
     return Granted(redeemed.allowed_networks, redeemed.connections)
+
+
+def _exchange(token: str, config: Settings) -> Redeemed:
+    with control_plane_client.of_process(config, token) as client:
+        return client.redeem(token)
 
 
 def _token_for_shell(

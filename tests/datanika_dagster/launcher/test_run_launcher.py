@@ -67,11 +67,21 @@ class TestRun:
     def test_runs_of_one_upload_wait_for_each_other(self, stack):
         with locked(stack, "flights"):
             first = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             second = stack.launch(FLIGHTS)
             wait_for(lambda: stack.run(second).status is DagsterRunStatus.STARTED)
             time.sleep(2)
-            assert f"dtk_{second}" not in stack.control_plane.redeemed
+            assert waiting_loads(stack) == 1
+        for run_id in (first, second):
+            assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+
+    def test_a_run_may_wait_for_longer_than_its_token_lives(self, stack):
+        with locked(stack, "flights"):
+            first = stack.launch(FLIGHTS)
+            wait_for(lambda: waiting_loads(stack))
+            second = stack.launch(FLIGHTS)
+            wait_for(lambda: f"dtk_{second}" in stack.control_plane.redeemed)
+            stack.control_plane.tokens.clear()
         for run_id in (first, second):
             assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
 
@@ -94,18 +104,18 @@ class TestEndings:
     def test_cancelling_stops_the_job_too(self, stack):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
             assert terminate(stack.context, run_id) == "TerminateRunSuccess"
             assert stack.finished(run_id).status is DagsterRunStatus.CANCELED
-            wait_for(lambda: not holds_a_connection(stack))
+            wait_for(lambda: not waiting_loads(stack))
             wait_for(lambda: not worker.is_alive(of_run))
         assert terminate(stack.context, run_id) == "TerminateRunFailure"
 
     def test_a_killed_process_is_a_failed_run_within_seconds(self, stack):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             run = stack.run(run_id)
             launcher = stack.instance.run_launcher
             assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
@@ -121,7 +131,7 @@ class TestEndings:
     def test_a_killed_run_does_not_keep_its_place(self, stack):
         with locked(stack, "flights"):
             killed = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             os.kill(worker.from_tag(stack.run(killed).tags[WORKER_TAG]).pid, signal.SIGKILL)
             stack.finished(killed, 5)
         run = stack.finished(stack.launch(FLIGHTS))
@@ -133,7 +143,7 @@ class TestSecrecy:
     def test_a_runs_environment_is_the_allow_list_and_shows_no_secret(self, stack, dagster_home):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
             shown = Path(f"/proc/{pid}/environ").read_text()
             arguments = "".join(arguments_of(child) for child in (pid, *children_of(pid)))
@@ -153,7 +163,7 @@ class TestSecrecy:
     def test_the_job_has_no_dagster_and_no_control_plane_credential(self, stack):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
-            wait_for(lambda: holds_a_connection(stack))
+            wait_for(lambda: waiting_loads(stack))
             pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
             (job,) = [child for child in children_of(pid) if "job_child" in arguments_of(child)]
             environment = Path(f"/proc/{job}/environ").read_text()
@@ -176,7 +186,7 @@ def locked(stack, table):
         yield
 
 
-def holds_a_connection(stack):
+def waiting_loads(stack):
     return stack.source.value(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock'"
