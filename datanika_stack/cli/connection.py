@@ -27,10 +27,9 @@ add_common_verbs(app, COLLECTION, columns=("id", "slug", "name", "connector", "d
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """What a connection is made of, as options."""
+    """What can be changed of a connection, as options."""
 
     name: Annotated[str | None, typer.Option(help="Name of the connection.")] = None
-    connector: Annotated[str | None, typer.Option(help="Its kind, such as postgres.")] = None
     direction: Annotated[str | None, typer.Option(help="source, destination or both.")] = None
     settings: Annotated[
         list[str] | None,
@@ -42,42 +41,39 @@ class ConnectionOptions:
     ] = False
     file: ObjectFile = None
 
-    def body(self, *, ask: bool) -> dict[str, Any]:
-        """Returns the request; with `ask`, a terminal is asked for secrets that are missing."""
-        body = merge(
-            read_object(self.file),
-            name=self.name,
-            connector=self.connector,
-            direction=self.direction,
-        )
-        declaration = CONNECTORS.get(str(body.get("connector")))
-        config = self._config(body.get("config") or {}, ask=ask, declaration=declaration)
+    def body(self) -> dict[str, Any]:
+        """Returns the request."""
+        body = merge(read_object(self.file), name=self.name, direction=self.direction)
+        config = self._config(body.get("config") or {})
         return body | ({"config": config} if config else {})
 
-    def _config(
-        self, base: dict[str, Any], *, ask: bool, declaration: ConnectorDeclaration | None
-    ) -> dict[str, Any]:
+    def _config(self, base: dict[str, Any]) -> dict[str, Any]:
         settings = parse_settings(self.settings or [], secret_names=_secret_names())
         config = base | read_object(self.config_file) | settings
         if self.password_stdin:
             config["password"] = read_secret("password", from_stdin=True)
-        if ask and declaration and sys.stdin.isatty():
-            for name in sorted(declaration.secret_fields() - config.keys()):
-                config[name] = read_secret(name, from_stdin=False)
         return config
 
 
 @api_command(app, "create")
-def create(session: Session, options: ConnectionOptions) -> Any:
+def create(
+    session: Session,
+    options: ConnectionOptions,
+    connector: Annotated[str | None, typer.Option(help="Its kind, such as postgres.")] = None,
+) -> Any:
     """Create a connection; secrets come from standard input, a file or a prompt."""
-    return session.client.post(session.path(COLLECTION), options.body(ask=True))
+    body = merge(options.body(), connector=connector)
+    declaration = CONNECTORS.get(str(body.get("connector")))
+    if declaration and sys.stdin.isatty():
+        body["config"] = _asked(declaration, body.get("config") or {})
+    return session.client.post(session.path(COLLECTION), body)
 
 
 @api_command(app, "update")
 def update(session: Session, reference: Reference, options: ConnectionOptions) -> Any:
     """Change what is given of a connection and keep the rest."""
     found = session.find(COLLECTION, reference)
-    return session.client.patch(session.path(COLLECTION, found["id"]), options.body(ask=False))
+    return session.client.patch(session.path(COLLECTION, found["id"]), options.body())
 
 
 @api_command(app, "test")
@@ -102,6 +98,12 @@ def tables(
     if sync:
         session.client.post(session.path(COLLECTION, found["id"], "metadata", "sync"))
     return list(session.client.pages(session.path(COLLECTION, found["id"], "tables")))
+
+
+def _asked(declaration: ConnectorDeclaration, config: dict[str, Any]) -> dict[str, Any]:
+    """Returns `config` with the secrets that are missing, as somebody at the terminal says them."""
+    missing = sorted(declaration.secret_fields() - config.keys())
+    return config | {name: read_secret(name, from_stdin=False) for name in missing}
 
 
 def _secret_names() -> frozenset[str]:

@@ -30,13 +30,8 @@ add_common_verbs(
 
 @dataclass(frozen=True)
 class FreshnessPolicyOptions:
-    """What a policy is made of, as options."""
+    """What can be changed of a policy, as options; what it watches stays."""
 
-    target: Annotated[
-        str | None,
-        typer.Option(metavar="TYPE:NAME", help="upload:NAME or transformation:NAME."),
-    ] = None
-    table: Annotated[str | None, typer.Option(help="The table, of an upload.")] = None
     max_age_seconds: Annotated[
         int | None, typer.Option(min=60, help="The greatest age in seconds.")
     ] = None
@@ -49,27 +44,34 @@ class FreshnessPolicyOptions:
     severity: Annotated[str | None, typer.Option(help="warn or error.")] = None
     file: ObjectFile = None
 
-    def body(self, session: Session) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """Returns the request."""
         return merge(
             read_object(self.file),
-            table=self.table,
             max_age_seconds=self.max_age_seconds,
             deadline_cron=self.deadline_cron,
             timezone=self.timezone,
             severity=self.severity,
-            **target_fields(session, self.target, "target"),
         )
 
 
 @api_command(app, "create")
-def create(session: Session, options: FreshnessPolicyOptions) -> Any:
+def create(
+    session: Session,
+    options: FreshnessPolicyOptions,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE:NAME", help="upload:NAME or transformation:NAME."),
+    ] = None,
+    table: Annotated[str | None, typer.Option(help="The table, of an upload.")] = None,
+) -> Any:
     """Create a policy."""
-    return session.client.post(session.path(COLLECTION), options.body(session))
+    body = merge(options.body(), table=table, **target_fields(session, target, "target"))
+    return session.client.post(session.path(COLLECTION), body)
 
 
 @api_command(app, "update")
 def update(session: Session, reference: Reference, options: FreshnessPolicyOptions) -> Any:
     """Change what is given of a policy and keep the rest."""
     found = session.find(COLLECTION, reference)
-    return session.client.patch(session.path(COLLECTION, found["id"]), options.body(session))
+    return session.client.patch(session.path(COLLECTION, found["id"]), options.body())

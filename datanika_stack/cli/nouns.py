@@ -3,6 +3,7 @@
 import typer
 
 from datanika_stack.cli import (
+    audit,
     connection,
     dependency,
     freshness_policy,
@@ -28,6 +29,7 @@ NOUNS: dict[str, typer.Typer] = {
     "run": run.app,
     "key": key.app,
     "warehouse": warehouse.app,
+    "audit": audit.app,
 }
 
 

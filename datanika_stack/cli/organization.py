@@ -56,3 +56,9 @@ def use(session: Session, slug: Annotated[str, typer.Argument(help="Slug of the 
     org = session.client.get(f"/orgs/{slug}")
     session.logins.save(session.api_url, replace(session.login, org=slug))
     return org
+
+
+@api_command(app, "members", columns=("user_id", "email", "role"))
+def list_members(session: Session) -> Any:
+    """List who belongs to the organization, and as what."""
+    return session.client.get(session.path("members"))["data"]

@@ -23,7 +23,10 @@ _STYLES = {
     "ready": "green",
     "failed": "red",
     "fail": "red",
+    "error": "red",
+    "critical": "red",
     "warn": "yellow",
+    "warning": "yellow",
     "running": "cyan",
 }
 

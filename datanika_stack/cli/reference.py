@@ -21,8 +21,8 @@ Written by `python -m datanika_stack.cli.reference > docs/cli.md`; the texts liv
   take `--org SLUG`, `--api-url URL`, `--home DIR` and `--json`.
 - Exit codes: **0** done; **1** the API refused, or the work failed (a run, a connection test);
   **2** the command was used in a wrong way (unknown option, no login, no org).
-- The control plane is `--api-url` or `DATANIKA_API_URL`, else the stack in `--home` or
-  `DATANIKA_HOME` (default `.datanika`), else the last `datanika login`.
+- The control plane is `--api-url` or `DATANIKA_API_URL`, else the stack in `--home`, else the one that
+  runs in `DATANIKA_HOME` (default `.datanika`), else the last `datanika login`.
 - Who calls is `DATANIKA_API_KEY`, else the login of `datanika login`, kept with mode 0600 in the
   user's configuration directory and renewed by itself.
 - The org is `--org` or `DATANIKA_ORG`, else the one of the login.

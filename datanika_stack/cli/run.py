@@ -102,7 +102,7 @@ def _followed(session: Session, run_id: str) -> Any:
 
 def _print_lines(lines: Iterator[dict[str, Any]]) -> None:
     for line in lines:
-        level = styled("fail" if line["level"] in ("ERROR", "CRITICAL") else line["level"])
+        level = styled(line["level"])
         console.print(
             Text(str(line["timestamp"]), style="dim"),
             level,

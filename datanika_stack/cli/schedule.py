@@ -59,3 +59,14 @@ def update(session: Session, reference: Reference, options: ScheduleOptions) -> 
     """Change what is given of a schedule and keep the rest."""
     found = session.find(COLLECTION, reference)
     return session.client.patch(session.path(COLLECTION, found["id"]), options.body(session))
+
+
+@api_command(app, "next")
+def list_next(
+    session: Session,
+    reference: Reference,
+    count: Annotated[int, typer.Option(min=1, max=20, help="How many.")] = 5,
+) -> Any:
+    """Show when a schedule ticks next, in its time zone."""
+    found = session.find(COLLECTION, reference)
+    return session.client.get(session.path(COLLECTION, found["id"], "next"), {"count": count})

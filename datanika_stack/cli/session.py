@@ -1,6 +1,5 @@
 """What every API command shares: which control plane, who calls, and which org."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 from datanika_stack.api_client import ApiClient, Tokens
 from datanika_stack.cli.inputs import UsageError
 from datanika_stack.cli.logins import Login, LoginFile
+from datanika_stack.layout import Home
 from datanika_stack.settings import ClientSettings
+from datanika_stack.state import is_supervised, read_state
 
 DEFAULT_API_URL = "http://127.0.0.1:8700"
 
@@ -42,11 +43,19 @@ class Session:
 
     @cached_property
     def api_url(self) -> str:
-        """The control plane: option, environment, a local stack's home, the last login."""
+        """The control plane: option, environment, a stack of this machine, the last login.
+
+        A stack counts where `--home` names it or where it runs: one that is stopped must not
+        come before a login elsewhere.
+        """
+        home = Home.at(self._common.home or self._settings.home)
+        state = read_state(home)
+        is_meant = state and (self._common.home is not None or is_supervised(home))
         url = (
             self._common.api_url
-            or _url_of_home(self._common.home or self._settings.home)
+            or (state.api_url if state and is_meant else None)
             or self.logins.latest_url()
+            or (state.api_url if state else None)
             or DEFAULT_API_URL
         )
         return url.rstrip("/")
@@ -128,14 +137,6 @@ class Session:
                 self.login.email, tokens.access_token, tokens.refresh_token, self.login.org
             )
             self.logins.save(self.api_url, renewed)
-
-
-def _url_of_home(home: Path) -> str | None:
-    """Returns the URL of the stack in `home`, None where there is none."""
-    try:
-        return json.loads((home / "supervisor.json").read_text()).get("api_url")
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
 
 
 def _references(row: dict[str, Any]) -> list[str]:

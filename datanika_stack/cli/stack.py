@@ -59,7 +59,9 @@ def up(
         if control.status_of(place).state != "stopped":
             _console.print(f"A stack is running already in {place.path}")
             _show(place, as_json=False)
-        elif detach:
+            return
+        _progress_line(f"Note: {control.ISOLATION_WARNING}.")
+        if detach:
             arguments = ["--home", str(place.path), "--port", str(base), "--host", host]
             with _console.status("starting") as line:
                 control.start_detached(place, arguments, lambda phase: _progress(line, phase))

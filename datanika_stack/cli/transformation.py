@@ -17,12 +17,9 @@ add_common_verbs(app, COLLECTION, columns=("id", "name", "schema", "materializat
 
 @dataclass(frozen=True)
 class TransformationOptions:
-    """What a model is made of, as options; its tests go into --file."""
+    """What can be changed of a model, as options; its tests go into --file."""
 
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None
-    connection: Annotated[
-        str | None, typer.Option(help="The connection; default: the managed warehouse.")
-    ] = None
     schema: Annotated[str | None, typer.Option(help="Schema that the model is built in.")] = None
     sql_file: Annotated[
         str | None, typer.Option(help="File with the model's SQL; - reads standard input.")
@@ -33,12 +30,11 @@ class TransformationOptions:
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None
     file: ObjectFile = None
 
-    def body(self, session: Session) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """Returns the request."""
         return merge(
             read_object(self.file),
             name=self.name,
-            connection_id=session.find_id("connections", self.connection),
             schema=self.schema,
             sql=read_text(self.sql_file) if self.sql_file else None,
             materialization=self.materialization,
@@ -47,16 +43,23 @@ class TransformationOptions:
 
 
 @api_command(app, "create")
-def create(session: Session, options: TransformationOptions) -> Any:
+def create(
+    session: Session,
+    options: TransformationOptions,
+    connection: Annotated[
+        str | None, typer.Option(help="The connection; default: the managed warehouse.")
+    ] = None,
+) -> Any:
     """Create a model."""
-    return session.client.post(session.path(COLLECTION), options.body(session))
+    body = merge(options.body(), connection_id=session.find_id("connections", connection))
+    return session.client.post(session.path(COLLECTION), body)
 
 
 @api_command(app, "update")
 def update(session: Session, reference: Reference, options: TransformationOptions) -> Any:
     """Change what is given of a model and keep the rest."""
     found = session.find(COLLECTION, reference)
-    return session.client.patch(session.path(COLLECTION, found["id"]), options.body(session))
+    return session.client.patch(session.path(COLLECTION, found["id"]), options.body())
 
 
 @api_command(app, "preview")

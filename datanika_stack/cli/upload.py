@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from datanika_stack.cli.command import api_command
-from datanika_stack.cli.inputs import merge, read_object
+from datanika_stack.cli.inputs import UsageError, merge, read_object
 from datanika_stack.cli.resources import (
     ConfigFile,
     ObjectFile,
@@ -71,13 +71,31 @@ def create(session: Session, options: UploadOptions) -> Any:
     """Create an upload; its destination is the managed warehouse unless another is given."""
     body = options.body(session)
     if "destination_connection_id" not in body:
-        warehouse = session.client.get(session.path("warehouse"))
-        body["destination_connection_id"] = warehouse["connection_id"]
+        body["destination_connection_id"] = _warehouse_id(session)
     return session.client.post(session.path(COLLECTION), body)
 
 
 @api_command(app, "update")
 def update(session: Session, reference: Reference, options: UploadOptions) -> Any:
-    """Change what is given of an upload; a config is replaced as a whole."""
+    """Change what is given of an upload; a config with a mode is replaced as a whole.
+
+    Without a mode, the given keys are changed (null removes one) and the others stay.
+    """
     found = session.find(COLLECTION, reference)
     return session.client.patch(session.path(COLLECTION, found["id"]), options.body(session))
+
+
+def _warehouse_id(session: Session) -> int:
+    """Returns the connection of the managed warehouse.
+
+    Raises:
+        UsageError: It has not been made yet.
+    """
+    warehouse = session.client.get(session.path("warehouse"))
+    if warehouse["connection_id"] is None:
+        reason = f" ({warehouse['error']})" if warehouse.get("error") else ""
+        raise UsageError(
+            f"The warehouse is {warehouse['state']}{reason}: try again when `datanika warehouse "
+            "get` says ready, or give --destination."
+        )
+    return warehouse["connection_id"]

@@ -4,7 +4,11 @@ import json
 import stat
 from pathlib import Path
 
+from datanika_stack.layout import Home
+from datanika_stack.state import StackState, SupervisorLock
 from tests.datanika_stack.cli.conftest import PASSWORD
+
+NOBODY = "http://127.0.0.1:9"
 
 
 def logins_file(command):
@@ -77,7 +81,54 @@ def test_nobody_there(make_command):
 
 def test_the_url_of_a_local_stack_is_found(command, tmp_path):
     url = command.environment.pop("DATANIKA_API_URL")
-    home = tmp_path / "stack"
-    home.mkdir()
-    (home / "supervisor.json").write_text(json.dumps({"api_url": url}))
+    home = make_home(tmp_path / "stack", url)
     assert command.json("whoami", "--home", str(home))["user"]["email"] == command.email
+
+
+class TestALocalStackAndALoginElsewhere:
+    def test_a_stopped_stack_does_not_come_before_the_login(self, command, tmp_path):
+        del command.environment["DATANIKA_API_URL"]
+        home = make_home(tmp_path / "stack", NOBODY)
+        command.environment["DATANIKA_HOME"] = str(home)
+        assert command.json("whoami")["user"]["email"] == command.email
+
+    def test_a_running_stack_does(self, command, tmp_path):
+        del command.environment["DATANIKA_API_URL"]
+        home = make_home(tmp_path / "stack", NOBODY)
+        command.environment["DATANIKA_HOME"] = str(home)
+        lock = SupervisorLock(Home.at(home))
+        assert lock.acquire()
+        try:
+            assert NOBODY in command.error("whoami", exit_code=2)["detail"]
+        finally:
+            lock.release()
+
+    def test_a_named_home_does(self, command, tmp_path):
+        del command.environment["DATANIKA_API_URL"]
+        home = make_home(tmp_path / "stack", NOBODY)
+        assert NOBODY in command.error("whoami", "--home", str(home), exit_code=2)["detail"]
+
+    def test_a_stopped_stack_is_better_than_nothing(self, make_command, tmp_path):
+        stranger = make_command()
+        del stranger.environment["DATANIKA_API_URL"]
+        stranger.environment["DATANIKA_HOME"] = str(make_home(tmp_path / "stack", NOBODY))
+        assert NOBODY in stranger.error("whoami", exit_code=2)["detail"]
+
+
+def make_home(path, api_url):
+    """Makes a home as a supervisor leaves it behind."""
+    path.mkdir()
+    state = StackState(
+        pid=1,
+        created_at=0.0,
+        started_at="2026-01-01T00:00:00+00:00",
+        state="running",
+        phase="",
+        port=9,
+        host="127.0.0.1",
+        api_url=api_url,
+        dagster_url=api_url,
+        database_url="",
+    )
+    state.write(Home.at(path))
+    return path

@@ -2,6 +2,9 @@
 
 import json
 
+from control_plane.core.database import enter_org
+from tests.factories.targets import make_upload
+
 CONFIG = ["--set", "host=db.example.com", "--set", "database=crm", "--set", "user=reader"]
 CREATE = ["connection", "create", "--connector", "postgres", "--direction", "source"]
 SECRET = "canary-secret"
@@ -19,7 +22,8 @@ class TestConnections:
         assert [row["slug"] for row in command.json("connection", "list")] == ["crm"]
         for reference in ("crm", "CRM", str(made["id"])):
             assert command.json("connection", "get", reference) == made
-        changed = command.json("connection", "update", "crm", "--set", "port=5433")
+        options = ["--set", "port=5433", "--password-stdin"]
+        changed = command.json("connection", "update", "crm", *options, stdin=f"{SECRET}\n")
         assert changed["config"]["port"] == 5433
         assert changed["config"]["host"] == "db.example.com"
         assert command.json("connection", "delete", "crm") == {"deleted": made["id"]}
@@ -88,6 +92,49 @@ class TestOrgs:
 
     def test_choosing_an_org(self, command):
         assert command.json("org", "use", command.org)["slug"] == command.org
+
+    def test_members(self, command):
+        rows = command.json("org", "members")
+        assert [(row["email"], row["role"]) for row in rows] == [(command.email, "owner")]
+        assert command.email in command.run("org", "members").stdout
+
+
+class TestAudit:
+    def test_what_was_done_newest_first(self, command):
+        made = create(command)
+        rows = command.json("audit", "list")
+        assert rows[0]["resource_id"] == str(made["id"])
+        assert SECRET not in json.dumps(rows)
+        assert command.email in command.run("audit", "list").stdout
+
+    def test_filters(self, command):
+        create(command)
+        rows = command.json("audit", "list", "--resource-type", "connection")
+        assert {row["resource_type"] for row in rows} == {"connection"}
+        assert command.json("audit", "list", "--action", "no.such.action") == []
+        assert len(command.json("audit", "list", "--limit", "1")) == 1
+
+
+class TestSchedules:
+    def test_the_next_ticks(self, command, live_api):
+        with live_api.application.state.session_factory() as session:
+            org_id = command.json("org", "get")["id"]
+            enter_org(session, org_id)
+            upload = make_upload(session, org_id, name="Nightly")
+            target = f"upload:{upload.id}"
+        options = ["--cron", "0 6 * * *", "--timezone", "Asia/Tokyo", "--target", target]
+        made = command.json("schedule", "create", *options)
+        answer = command.json("schedule", "next", str(made["id"]), "--count", "2")
+        assert answer["timezone"] == "Asia/Tokyo"
+        assert [tick[11:] for tick in answer["ticks"]] == ["06:00:00+09:00"] * 2
+
+
+class TestUploads:
+    def test_a_warehouse_that_is_not_ready_is_named(self, command):
+        create(command)
+        arguments = ["upload", "create", "--name", "a", "--source", "crm", "--mode", "single_table"]
+        error = command.error(*arguments, "--table", "t", exit_code=2)
+        assert "warehouse is pending" in error["detail"]
 
 
 class TestOutput:
