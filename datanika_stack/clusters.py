@@ -63,7 +63,7 @@ class ManagedCluster:
         self.restarts += 1
         try:
             self.cluster.start()
-        except StackError:
+        except (StackError, OSError):
             return  # its log says why; the next tick tries again
         self.started_at = utc_now()
 

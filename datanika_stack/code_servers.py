@@ -4,7 +4,8 @@ A changed manifest replaces the process: the old one has exited before the new o
 and daemon see it by the server's id, which is the manifest's hash.
 """
 
-import hashlib
+import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from datanika_stack.locations import CodeLocation, write_workspace
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.processes import ManagedProcess, ProcessSpec
 
-_LONGEST_SOCKET_NAME: Final = 40
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,21 @@ class CodeServerPlan:
     dagster_reader_url: str = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
 
-    def socket(self, org: str) -> Path:
-        """Returns where an org's code server listens; short, whatever the org's name."""
-        if len(org) > _LONGEST_SOCKET_NAME:
-            org = hashlib.sha256(org.encode()).hexdigest()[:_LONGEST_SOCKET_NAME]
-        return self.socket_dir / f"{org}.sock"
+    def socket(self, org_id: int) -> Path:
+        """Returns where an org's code server listens.
+
+        Named by number: a name that the org chose could be too long, or be made to be another's.
+        """
+        return self.socket_dir / f"org_{org_id}.sock"
+
+    @property
+    def workspace_file(self) -> Path:
+        """The code locations that webserver and daemon load."""
+        return self.dagster_home / "workspace.yaml"
 
     def spec(self, location: CodeLocation) -> ProcessSpec:
         """Returns the code server of an org: it can write nowhere and has no tenant's secret."""
-        socket = self.socket(location.org)
+        socket = self.socket(location.org_id)
         command = (
             *PYTHON, "dagster", "api", "grpc", "--socket", str(socket),
             "--module-name", "datanika_dagster.definitions", "--empty-working-directory",
@@ -63,7 +70,7 @@ class CodeServerPlan:
             "DATANIKA_DAGSTER_STORAGE_URL": self.dagster_reader_url,
             "DATANIKA_SERVICE_TOKEN": location.token,
         }
-        name = f"code_server_{location.org}"
+        name = f"code_server_{location.org_id}"
         health = socket_accepts(socket)
         return ProcessSpec(
             name, command, environment, self.dagster_home, health=health, grace_seconds=3.0
@@ -75,40 +82,58 @@ class CodeServers:
 
     def __init__(self, plan: CodeServerPlan) -> None:
         self._plan = plan
-        self._processes: dict[str, ManagedProcess] = {}
-        self._published: dict[str, str] = {}
+        self._processes: dict[int, ManagedProcess] = {}
+        self._published: dict[int, CodeLocation] = {}
+        self._is_workspace_written = True
 
     def prepare(self) -> None:
         """Makes the socket directory and a workspace file, so that Dagster can start."""
         make_private_directory(self._plan.socket_dir)
-        for leftover in self._plan.socket_dir.glob("*.sock"):
-            leftover.unlink(missing_ok=True)
-        self._write_workspace()
+        self.remove_sockets()
+        write_workspace(self._plan.workspace_file, [])
 
     def processes(self) -> list[ManagedProcess]:
         """Returns the processes, in no order that means anything."""
         return list(self._processes.values())
 
     def sync(self, locations: Sequence[CodeLocation]) -> None:
-        """Starts, replaces and stops code servers so that they are what is published."""
-        wanted = {location.org: location for location in locations}
-        for org in set(self._processes) - set(wanted):
-            self._processes.pop(org).end()
-            del self._published[org]
-            self._plan.socket(org).unlink(missing_ok=True)
-        for org, location in wanted.items():
-            self._sync_one(org, location)
+        """Starts, replaces and stops code servers so that they are what is published.
+
+        What cannot be written now is tried again by the next call.
+        """
+        wanted = {location.org_id: location for location in locations}
+        for org_id in set(self._processes) - set(wanted):
+            self._processes.pop(org_id).end()
+            del self._published[org_id]
+            with contextlib.suppress(OSError):
+                self._plan.socket(org_id).unlink()
+        for location in wanted.values():
+            self._sync_one(location)
         self._write_workspace()
 
-    def _sync_one(self, org: str, location: CodeLocation) -> None:
+    def remove_sockets(self) -> None:
+        """Removes what ended code servers have left in the socket directory."""
+        for leftover in self._plan.socket_dir.glob("*.sock"):
+            leftover.unlink(missing_ok=True)
+
+    def _sync_one(self, location: CodeLocation) -> None:
+        org_id = location.org_id
         spec = self._plan.spec(location)
-        if org not in self._processes:
-            process = self._processes[org] = ManagedProcess(spec, self._plan.log_dir)
+        if org_id not in self._processes:
+            process = self._processes[org_id] = ManagedProcess(spec, self._plan.log_dir)
             process.start()
-        elif self._published[org] != location.sha256:
-            self._processes[org].replace(spec)
-        self._published[org] = location.sha256
+        elif self._published[org_id].sha256 != location.sha256:
+            self._processes[org_id].replace(spec)
+        self._published[org_id] = location
 
     def _write_workspace(self) -> None:
-        sockets = [(f"org_{org}", self._plan.socket(org)) for org in self._processes]
-        write_workspace(self._plan.dagster_home / "workspace.yaml", sockets)
+        published = self._published.values()
+        sockets = [(location.name, self._plan.socket(location.org_id)) for location in published]
+        try:
+            write_workspace(self._plan.workspace_file, sockets)
+        except OSError as error:
+            if self._is_workspace_written:
+                _LOGGER.warning("cannot write %s: %s", self._plan.workspace_file, error)
+            self._is_workspace_written = False
+        else:
+            self._is_workspace_written = True

@@ -14,11 +14,16 @@ from datanika_stack.base_environment import PYTHON
 from datanika_stack.clusters import source_cluster, stack_cluster
 from datanika_stack.errors import StackError
 from datanika_stack.layout import DEFAULT_PORT, Home, Ports
-from datanika_stack.leftovers import end_leftovers, end_supervisor
+from datanika_stack.leftovers import end_leftovers, end_supervisor, remove_runtime_dir
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.secrets import load
 from datanika_stack.state import is_supervised, read_state
 
+SINGLE_TRUST: Final = "single-trust"
+ISOLATION_WARNING: Final = (
+    "Jobs of all orgs run as one operating-system user: "
+    "let nobody write models or connections whom you do not trust"
+)
 _STOP_SECONDS: Final = 60.0
 _START_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.1
@@ -27,13 +32,19 @@ _LAST_LINES: Final = 20
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What `datanika status` shows; `database_url` is without its password."""
+    """What `datanika status` shows.
+
+    Attributes:
+        database_url: Without its password.
+        isolation: `single-trust`: tenants' jobs are not kept apart by the operating system.
+    """
 
     state: str
     api_url: str | None
     dagster_url: str | None
     database_url: str | None
     processes: list[dict[str, Any]]
+    isolation: str = SINGLE_TRUST
 
 
 def status_of(home: Home) -> StackStatus:
@@ -73,6 +84,7 @@ def stop(home: Home) -> bool:
         _wait_for_lock(home)
     ended = end_leftovers(home)
     stopped = _stop_clusters(home, Ports(state.port))
+    remove_runtime_dir(home)
     return was_running or ended > 0 or stopped
 
 

@@ -7,6 +7,7 @@ them. Everything they know comes from the environment.
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from datanika_stack.endpoints import (
 )
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
-from datanika_stack.locations import LocationSource
+from datanika_stack.locations import LocationPoller, LocationSource
 from datanika_stack.preparation import install_dagster_home, migrate_control_plane, migrate_dagster
 from datanika_stack.process_tree import reap_orphans
 from datanika_stack.processes import ManagedProcess
@@ -31,8 +32,8 @@ from datanika_stack.provision_server import ProvisionServer
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings
 
-_POLL_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.2
+_SLOW_TICK_SECONDS: Final = 1.0
 
 
 def migrate_deployment(settings: StackSettings, report: Callable[[str], None]) -> None:
@@ -109,25 +110,27 @@ def serve_code_locations(settings: StackSettings) -> None:
     servers = CodeServers(_code_server_plan(settings, home, dagster_home))
     servers.prepare()
     source = LocationSource(settings.control_plane_url, _supervisor_token(settings))
+    poller = LocationPoller(source)
+    poller.start()
     try:
         with _until_told_to_stop() as stop:
-            _keep(servers, source, stop)
+            _keep(servers, poller, stop)
     finally:
+        poller.stop()
         for process in servers.processes():
             process.end()
 
 
-def _keep(servers: CodeServers, source: LocationSource, stop: threading.Event) -> None:
-    ticks = 0
+def _keep(servers: CodeServers, poller: LocationPoller, stop: threading.Event) -> None:
+    next_slow_tick = 0.0
     while not stop.wait(_TICK_SECONDS):
-        if ticks % int(_POLL_SECONDS / _TICK_SECONDS) == 0:
-            locations = source.list()
-            if locations is not None:
-                servers.sync(locations)
-            reap_orphans(_pids(servers.processes()))
+        if poller.latest is not None:
+            servers.sync(poller.latest)
         for process in servers.processes():
             process.tick()
-        ticks += 1
+        if time.monotonic() >= next_slow_tick:
+            next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
+            reap_orphans(_pids(servers.processes()))
 
 
 def _pids(processes: list[ManagedProcess]) -> set[int]:

@@ -19,3 +19,14 @@ class PortBusyError(StackError):
             "choose another base port with `datanika up --port N` (it uses N to N+3)"
         )
         self.port = port
+
+
+class LocationsUnavailableError(StackError):
+    """The control plane does not say which orgs have published what.
+
+    Args:
+        reason: What it did instead.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the control plane does not list the published manifests: {reason}")

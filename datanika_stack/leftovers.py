@@ -1,5 +1,6 @@
 """Ends what a killed supervisor left behind. Knows the state file, not how things are started."""
 
+import contextlib
 from typing import Final
 
 from datanika_stack.layout import Home
@@ -48,3 +49,18 @@ def end_supervisor(state: StackState, *, grace_seconds: float) -> bool:
         return True
     end_all([process], grace_seconds=grace_seconds)
     return not is_alive(process)
+
+
+def remove_runtime_dir(home: Home) -> None:
+    """Removes the directory of the Unix sockets once nothing of the home runs any more.
+
+    What somebody still uses, such as the socket of a database, stays with its directory.
+    """
+    sockets = (home.provisioner_socket, *home.code_servers_dir.glob("*.sock"))
+    directories = (home.code_servers_dir, home.postgres_socket_dir, home.source_socket_dir)
+    with contextlib.suppress(OSError):
+        for socket in sockets:
+            socket.unlink(missing_ok=True)
+    for directory in (*directories, home.runtime_dir):
+        with contextlib.suppress(OSError):
+            directory.rmdir()

@@ -3,17 +3,25 @@
 Knows the internal API's answer and the file's format, no process.
 """
 
+import http.client
 import json
+import logging
 import re
-import urllib.error
+import threading
+import time
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from datanika_stack.errors import LocationsUnavailableError
 from datanika_stack.private_files import write_private
 
+_LOGGER: Final = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 1.0
+# So long the last list is taken for good before somebody should look.
+_PATIENCE_SECONDS: Final = 60.0
 _TIMEOUT_SECONDS: Final = 3.0
 _SLUG: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -24,11 +32,13 @@ class CodeLocation:
     """One org's published manifest.
 
     Attributes:
-        org: Slug of the org.
+        org_id: The org's number, which it cannot choose.
+        org: Its slug.
         sha256: The manifest's hash.
         token: Lets the org's code server fetch it.
     """
 
+    org_id: int
     org: str
     sha256: str
     token: str = field(repr=False)
@@ -51,16 +61,80 @@ class LocationSource:
         self._url = control_plane_url.rstrip("/") + "/internal/v1/locations"
         self._token = token
 
-    def list(self) -> list[CodeLocation] | None:
-        """Returns the published manifests; None when the control plane does not answer."""
+    def list(self) -> list[CodeLocation]:
+        """Returns the published manifests.
+
+        Raises:
+            LocationsUnavailableError: The control plane does not answer, or not what it should.
+        """
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         request = urllib.request.Request(self._url, headers=headers)  # noqa: S310 - http of our own
         try:
             with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 content = json.load(answer)
-        except (OSError, ValueError):
-            return None
-        return [location for entry in content.get("locations", ()) if (location := _read(entry))]
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise LocationsUnavailableError(repr(error)) from error
+        entries = content.get("locations") if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            raise LocationsUnavailableError("the answer is not a list of locations")
+        return [_read(entry) for entry in entries]
+
+
+class LocationPoller:
+    """Asks again and again in a thread of its own; a failure changes nothing but is told.
+
+    Args:
+        source: Whom to ask.
+        patience_seconds: How long it may fail before `is_stale`.
+    """
+
+    def __init__(
+        self, source: LocationSource, *, patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        self._source = source
+        self._patience_seconds = patience_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="locations", daemon=True)
+        self._answered = time.monotonic()
+        self._failure: str | None = None
+        self._latest: list[CodeLocation] | None = None
+
+    @property
+    def latest(self) -> "list[CodeLocation] | None":
+        """The last list that was good; None before the first."""
+        return self._latest
+
+    def is_stale(self) -> bool:
+        """Returns whether it has failed for so long that somebody should look."""
+        is_running = self._thread.ident is not None
+        return is_running and time.monotonic() - self._answered > self._patience_seconds
+
+    def start(self) -> None:
+        """Starts asking."""
+        self._answered = time.monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops asking; waits for an answer that is under way."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._ask()
+            self._stop.wait(_POLL_SECONDS)
+
+    def _ask(self) -> None:
+        try:
+            self._latest = self._source.list()
+        except LocationsUnavailableError as error:
+            if str(error) != self._failure:
+                _LOGGER.warning("%s", error)
+            self._failure = str(error)
+            return
+        self._failure = None
+        self._answered = time.monotonic()
 
 
 def write_workspace(path: Path, sockets: Iterable[tuple[str, Path]]) -> None:
@@ -84,8 +158,9 @@ def write_workspace(path: Path, sockets: Iterable[tuple[str, Path]]) -> None:
 _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _read(entry: dict[str, Any]) -> CodeLocation | None:
-    org, sha256, token = entry.get("org", ""), entry.get("sha256", ""), entry.get("token", "")
-    if _SLUG.fullmatch(org) and _SHA256.fullmatch(sha256):
-        return CodeLocation(org, sha256, token)
-    return None
+def _read(entry: Any) -> CodeLocation:
+    match entry:
+        case {"org_id": int(org_id), "org": str(org), "sha256": str(sha256), "token": str(token)}:
+            if _SLUG.fullmatch(org) and _SHA256.fullmatch(sha256):
+                return CodeLocation(org_id, org, sha256, token)
+    raise LocationsUnavailableError("an entry is malformed")

@@ -1,5 +1,6 @@
 """Files and directories that only their owner may read, written in one step."""
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -9,16 +10,25 @@ from datanika_stack.os_access import has_acl
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces a file atomically with one of mode 0600."""
+    """Replaces a file atomically with one of mode 0600.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def make_private_directory(path: Path) -> None:

@@ -4,6 +4,7 @@ Knows nothing of what the process does. All methods return at once except `end`.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from datanika_stack.clock import utc_now
 from datanika_stack.health import HealthCheck, always
 from datanika_stack.process_tree import descendants, end_all
 
+_LOGGER: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 _STABLE_SECONDS: Final = 30.0
@@ -114,23 +116,13 @@ class ManagedProcess:
         )
 
     def start(self) -> None:
-        """Starts the process; its output goes to its log file."""
-        path = self._log_dir / f"{self.spec.name}.log"
-        if path.exists() and path.stat().st_size > _LONGEST_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        """Starts the process, or waits to try again where the system refuses it."""
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the stack's own commands
-                self.spec.command,
-                env=dict(self.spec.environment),
-                cwd=self.spec.working_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-            )
-        finally:
-            os.close(descriptor)
+            self._process = self._open()
+        except OSError as error:  # a full disk, no process left
+            _LOGGER.warning("cannot start %s: %s", self.spec.name, error)
+            self._try_later(time.monotonic())
+            return
         self._created_at = _create_time(self._process.pid)
         self._started_at = utc_now()
         self._started = self._healthy = time.monotonic()
@@ -193,6 +185,24 @@ class ManagedProcess:
         """Kills the process and its group at once, without waiting."""
         self._signal_group(signal.SIGKILL)
 
+    def _open(self) -> "subprocess.Popen[Any]":
+        path = self._log_dir / f"{self.spec.name}.log"
+        if path.exists() and path.stat().st_size > _LONGEST_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return subprocess.Popen(  # noqa: S603 - the stack's own commands
+                self.spec.command,
+                env=dict(self.spec.environment),
+                cwd=self.spec.working_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+            )
+        finally:
+            os.close(descriptor)
+
     def _check(self, now: float) -> None:
         if self.spec.health():
             self._healthy = now
@@ -220,9 +230,12 @@ class ManagedProcess:
         elif asked:
             self._wait_and_start(now, pause_seconds=0.0)
         else:
-            self.restarts += 1
-            self._wait_and_start(now, pause_seconds=self._pause_seconds)
-            self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+            self._try_later(now)
+
+    def _try_later(self, now: float) -> None:
+        self.restarts += 1
+        self._wait_and_start(now, pause_seconds=self._pause_seconds)
+        self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
 
     def _wait_and_start(self, now: float, *, pause_seconds: float) -> None:
         self.state = ProcessState.WAITING

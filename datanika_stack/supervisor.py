@@ -4,6 +4,7 @@ It decides nothing about tenants and executes nothing of theirs: it starts proce
 """
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -19,8 +20,8 @@ from datanika_stack.clock import utc_now
 from datanika_stack.clusters import ManagedCluster, source_cluster, stack_cluster
 from datanika_stack.databases import ensure_databases
 from datanika_stack.errors import StackError
-from datanika_stack.leftovers import end_leftovers
-from datanika_stack.locations import CodeLocation
+from datanika_stack.leftovers import end_leftovers, remove_runtime_dir
+from datanika_stack.locations import LocationPoller
 from datanika_stack.ports import ensure_port_free
 from datanika_stack.preparation import (
     install_dagster_home,
@@ -35,11 +36,13 @@ from datanika_stack.provision_server import ProvisionServer
 from datanika_stack.stack_plan import StackPlan
 from datanika_stack.state import StackState
 
+_LOGGER: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.1
 _SLOW_TICK_SECONDS: Final = 1.0
-_POLL_SECONDS: Final = 1.0
 # A code server that ends again and again makes the whole stack degraded.
 _PATIENCE: Final = 3
+# Whoever starts work ends first, whoever is asked by others last.
+_LAST_TO_FIRST: Final = (("control_plane",), ("gateway", "worker"), ("daemon",))
 
 Report = Callable[[str], None]
 
@@ -60,11 +63,12 @@ class Supervisor:
         self._code_servers = plan.code_servers()
         self._clusters = _clusters(plan)
         self._provisioner: ProvisionServer | None = None
-        self._locations: list[CodeLocation] | None = None
+        self._poller = LocationPoller(plan.location_source())
         self._next_slow_tick = 0.0
         self._was_ready = False
         self._state = _first_state(plan)
         self._written: StackState | None = None
+        self._is_state_written = True
 
     def run(self) -> None:
         """Starts the stack and returns when it has been told to stop and everything is gone.
@@ -77,6 +81,8 @@ class Supervisor:
                 self._start()
                 if not self._stop.is_set():
                     self._watch()
+            except OSError as error:
+                raise StackError(f"the system refuses what the stack needs: {error}") from error
             finally:
                 self._shut_down()
 
@@ -152,31 +158,21 @@ class Supervisor:
             self._processes[spec.name] = process
 
     def _watch(self) -> None:
-        poller = threading.Thread(target=self._poll_locations, daemon=True)
-        poller.start()
+        self._poller.start()
         while not self._stop.wait(_TICK_SECONDS):
             for process in self._all_processes():
                 process.tick()
-            if self._locations is not None:
-                self._code_servers.sync(self._locations)
+            if self._poller.latest is not None:
+                self._code_servers.sync(self._poller.latest)
             if time.monotonic() >= self._next_slow_tick:
                 self._next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
                 self._slow_tick()
             self._judge()
-        poller.join()
 
     def _slow_tick(self) -> None:
         for cluster in self._clusters:
             cluster.tick()
         reap_orphans({process.pid for process in self._all_processes() if process.pid})
-
-    def _poll_locations(self) -> None:
-        source = self._plan.location_source()
-        while not self._stop.wait(_POLL_SECONDS):
-            # An unreachable control plane changes nothing: the last list stays good.
-            listed = source.list()
-            if listed is not None:
-                self._locations = listed
 
     def _judge(self) -> None:
         core = list(self._processes.values())
@@ -186,28 +182,32 @@ class Supervisor:
             self._tell(f"ready: {self._plan.api_url}  {self._plan.dagster_url}")
         if self._was_ready:
             failing = any(process.restarts > _PATIENCE for process in self._waiting())
+            failing = failing or self._poller.is_stale()
             self._state.state = "running" if is_serving and not failing else "degraded"
         self._save()
 
     def _shut_down(self) -> None:
         self._stop.set()
-        self._state.state = "stopping"
-        self._tell("stopping")
-        # Whoever starts work ends first, whoever is asked by others last.
-        named = self._processes
-        for names in (("daemon",), ("gateway", "worker"), ("control_plane",)):
-            stage = [named[name] for name in names if name in named]
-            if "gateway" in names:
-                stage += self._code_servers.processes()
-            with ThreadPoolExecutor(max_workers=8) as pool:
-                list(pool.map(ManagedProcess.end, stage))
-        if self._provisioner is not None:
-            self._provisioner.close()
-        self._end_orphans()
-        for cluster in reversed(self._clusters):
-            cluster.stop()
-        self._state.state = "stopped"
-        self._tell("stopped")
+        self._end_with("stopping")
+        # Called from the last to the first, each whatever happened in those before it.
+        with contextlib.ExitStack() as stages:
+            stages.callback(self._end_with, "stopped")
+            stages.callback(remove_runtime_dir, self._plan.home)
+            for cluster in self._clusters:
+                stages.callback(cluster.stop)
+            stages.callback(self._end_orphans)
+            if self._provisioner is not None:
+                stages.callback(self._provisioner.close)
+            for names in _LAST_TO_FIRST:
+                stages.callback(self._end_stage, names)
+            stages.callback(self._poller.stop)
+
+    def _end_stage(self, names: tuple[str, ...]) -> None:
+        stage = [self._processes[name] for name in names if name in self._processes]
+        if "gateway" in names:
+            stage += self._code_servers.processes()
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(ManagedProcess.end, stage))
 
     def _end_orphans(self) -> None:
         """Ends work that outlived the process that had started it, but not the databases."""
@@ -223,18 +223,32 @@ class Supervisor:
         processes = self._all_processes()
         return [process for process in processes if process.state is ProcessState.WAITING]
 
+    def _end_with(self, state: str) -> None:
+        self._state.state = state
+        self._tell(state)
+
     def _tell(self, phase: str) -> None:
         self._state.phase = phase
         self._save()
-        self._report(phase)
+        # Nobody may read it any more, or its disk be full.
+        with contextlib.suppress(OSError):
+            self._report(phase)
 
     def _save(self) -> None:
-        """Writes the state file if anything in it has changed."""
+        """Writes the state file if anything in it has changed; the next call tries what fails."""
         clusters = [info for cluster in self._clusters if (info := cluster.info())]
         self._state.processes = clusters + self._provisioner_info()
         self._state.processes += [process.info() for process in self._all_processes()]
-        if self._state != self._written:
+        if self._state == self._written:
+            return
+        try:
             self._state.write(self._plan.home)
+        except OSError as error:
+            if self._is_state_written:
+                _LOGGER.warning("cannot write %s: %s", self._plan.home.state_file, error)
+            self._is_state_written = False
+        else:
+            self._is_state_written = True
             self._written = self._state.copy()
 
     def _provisioner_info(self) -> list[ProcessInfo]:

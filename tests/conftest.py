@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from datanika_stack.ports import is_listening
 from datanika_stack.postgres import EmbeddedPostgres
 
+PORTS_OF_A_STACK = 4
 WHOLE_STACK = Path(__file__).parent / "end_to_end"
 
 
@@ -32,6 +34,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def free_base_port() -> int:
+    """Returns a port that is free with those that a stack needs after it.
+
+    Below the range of outgoing connections, and at random: another run of the tests may look, too.
+    """
+    for _ in range(200):
+        base = 20000 + 10 * secrets.randbelow(1000)
+        if not any(is_listening(base + offset) for offset in range(PORTS_OF_A_STACK)):
+            return base
+    raise RuntimeError("no free ports")
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,16 @@ def test_one_that_ignores_sigterm_is_killed_with_what_it_started(run: Run, tmp_p
     assert all(gone)
 
 
+def test_what_cannot_be_started_waits_and_is_tried_again(run: Run, tmp_path: Path) -> None:
+    # A directory where its log should be refuses it, whoever runs the test.
+    (tmp_path / "it.log").mkdir()
+    process = run("import time; time.sleep(600)")
+    assert process.state is ProcessState.WAITING
+    tick_until(process, lambda: process.restarts >= 3)
+    (tmp_path / "it.log").rmdir()
+    tick_until(process, lambda: process.state is ProcessState.RUNNING)
+
+
 def test_a_hung_one_is_replaced(run: Run) -> None:
     answers = iter([True])
     process = run(

@@ -1,5 +1,6 @@
 """A whole stack: start, crash, resume, stop. Real processes, the real command."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,11 +19,12 @@ import psutil
 import psycopg
 import pytest
 
-from datanika_stack.control import StackStatus, status_of
+from datanika_stack.control import ISOLATION_WARNING, StackStatus, status_of
 from datanika_stack.endpoints import dsn_of, embedded_endpoints
 from datanika_stack.layout import Home
 from datanika_stack.ports import is_listening
 from datanika_stack.secrets import load
+from tests.conftest import free_base_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 CORE = {"postgres", "provisioner", "control_plane", "worker", "gateway", "daemon"}
@@ -78,18 +80,10 @@ class Stack:
             return json.load(answer)
 
 
-def free_ports() -> int:
-    """Returns a base port with four free ports, below the range of outgoing connections."""
-    for base in range(18420, 18500, 4):
-        if not any(is_listening(base + offset) for offset in range(4)):
-            return base
-    raise RuntimeError("no free ports")
-
-
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     path = Path(tempfile.mkdtemp(prefix="dth", dir="/tmp"))
-    stack = Stack(path, free_ports())
+    stack = Stack(path, free_base_port())
     stack.up()
     yield stack
     stack.down()
@@ -120,6 +114,7 @@ def test_status_says_what_runs_and_where(stack: Stack) -> None:
     assert {entry["name"] for entry in shown["processes"]} >= CORE
     assert shown["api_url"] == f"http://127.0.0.1:{stack.port}"
     assert shown["dagster_url"] == f"http://127.0.0.1:{stack.port + 1}/dagster"
+    assert shown["isolation"] == "single-trust"
     assert ":***" not in shown["database_url"]
     assert load(stack.home).app_password not in json.dumps(shown)
 
@@ -226,7 +221,7 @@ def test_down_leaves_no_process_and_no_socket_and_up_resumes(stack: Stack) -> No
     stack.down()
     assert all_gone(before)
     assert not [port for port in range(stack.port, stack.port + 4) if is_listening(port)]
-    assert not [path for path in stack.home.runtime_dir.rglob("*") if path.is_socket()]
+    assert not stack.home.runtime_dir.exists()
     stack.up()
     endpoints = embedded_endpoints(load(stack.home), stack.port + 2)
     with psycopg.connect(dsn_of(endpoints.owner)) as connection:
@@ -244,7 +239,7 @@ def test_down_ends_a_process_that_ignores_sigterm(stack: Stack) -> None:
 
 def test_two_homes_side_by_side(stack: Stack) -> None:
     path = Path(tempfile.mkdtemp(prefix="dth", dir="/tmp"))
-    other = Stack(path, free_ports())
+    other = Stack(path, free_base_port())
     try:
         other.up()
         assert {stack.status().state, other.status().state} == {"running"}
@@ -260,7 +255,7 @@ def test_two_homes_side_by_side(stack: Stack) -> None:
 
 def test_a_busy_port_is_named_and_nothing_stays() -> None:
     path = Path(tempfile.mkdtemp(prefix="dth", dir="/tmp"))
-    other = Stack(path, free_ports())
+    other = Stack(path, free_base_port())
     try:
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -276,19 +271,54 @@ def test_a_busy_port_is_named_and_nothing_stays() -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def test_ctrl_c_stops_a_stack_in_the_foreground() -> None:
+def workers(supervisor: psutil.Process) -> set[int]:
+    found = set()
+    for child in supervisor.children():
+        with contextlib.suppress(psutil.Error):
+            if child.cmdline()[-1:] == ["control_plane.worker"]:
+                found.add(child.pid)
+    return found
+
+
+def test_what_cannot_be_written_neither_stops_the_watch_nor_the_end(stack: Stack) -> None:
+    before = family(stack)
+    # A directory where the draft of the state file goes refuses it as a full disk would.
+    obstacle = stack.home.path / f".supervisor.json.{before[0].pid}"
+    obstacle.mkdir()
+    try:
+        killed = stack.pid("worker")
+        os.kill(killed or 0, signal.SIGKILL)
+        wait(lambda: bool(workers(before[0]) - {killed}))
+        stack.down()
+        assert all_gone(before)
+    finally:
+        obstacle.rmdir()
+    stack.up()
+
+
+@pytest.mark.parametrize("before", ["", "trap '' INT; "], ids=["terminal", "background"])
+def test_ctrl_c_stops_a_stack_in_the_foreground(before: str) -> None:
+    """Also where a shell has told it to ignore Ctrl-C, as shells do in the background."""
     path = Path(tempfile.mkdtemp(prefix="dth", dir="/tmp"))
-    stack = Stack(path, free_ports())
-    command = [
-        Path(sys.executable).parent / "datanika", "up", "--home", path, "--port", str(stack.port),
-    ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
-        try:
-            wait(lambda: stack.status().state == "running")
-            before = family(stack)
-            os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(30) == 0
-            assert all_gone(before)
-        finally:
-            stack.down()
+    stack = Stack(path, free_base_port())
+    up = [Path(sys.executable).parent / "datanika", "up", "--home", path, "--port", stack.port]
+    script = f'{before}exec "$@"'
+    said = path / "said"
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            ["sh", "-c", script, "sh", *map(str, up)], stderr=output, start_new_session=True
+        )
+    try:
+        # With a CI run beside it a first start has taken more than a minute.
+        wait(lambda: stack.status().state == "running" or process.poll() is not None, 180)
+        assert process.poll() is None, said.read_text()
+        started = family(stack)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0, said.read_text()
+        assert all_gone(started)
+    finally:
+        stack.down()
+        process.kill()
+        process.wait()
+    assert ISOLATION_WARNING in said.read_text()
     shutil.rmtree(path, ignore_errors=True)

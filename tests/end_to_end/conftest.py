@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,22 +20,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import free_base_port
+
 ROOT = Path(__file__).parents[2]
 DEMO_TIMEOUT_SECONDS = 300
-PORTS_OF_A_STACK = 4
-
-
-def free_base_port() -> int:
-    """Returns a port that is free with those that a stack needs after it."""
-    for base in range(21000 + secrets.randbelow(4000), 29000, 10):
-        if all(_is_free(base + offset) for offset in range(PORTS_OF_A_STACK)):
-            return base
-    raise RuntimeError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def datanika(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
