@@ -11,6 +11,11 @@ _TIMEOUT_SECONDS: Final = 1.0
 _SERVER_ERROR: Final = 500
 
 
+def loopback_of(host: str) -> str:
+    """Returns where this machine reaches a server that binds the address."""
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 def http_answers(port: int, path: str, host: str = "127.0.0.1") -> HealthCheck:
     """Returns a check that a GET is answered with a status below 500.
 
@@ -19,7 +24,7 @@ def http_answers(port: int, path: str, host: str = "127.0.0.1") -> HealthCheck:
         path: Path of the URL; a redirect or a refused login counts as an answer.
         host: Address to ask; a wildcard address is asked on loopback.
     """
-    address = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared only
+    address = loopback_of(host)
 
     def check() -> bool:
         connection = http.client.HTTPConnection(address, port, timeout=_TIMEOUT_SECONDS)

@@ -7,7 +7,6 @@ only the control plane's own processes get the signing and encryption keys.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from datanika_stack.base_environment import PYTHON, base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
@@ -17,7 +16,7 @@ from datanika_stack.endpoints import (
     external_endpoints,
     text_of,
 )
-from datanika_stack.health import http_answers
+from datanika_stack.health import http_answers, loopback_of
 from datanika_stack.layout import Home, Ports
 from datanika_stack.locations import LocationSource
 from datanika_stack.private_files import make_private_directory
@@ -25,8 +24,6 @@ from datanika_stack.processes import ProcessSpec
 from datanika_stack.secrets import Secrets, load_or_generate
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings
-
-_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared only
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,8 @@ class StackPlan:
 
     @property
     def _own_address(self) -> str:
-        return "127.0.0.1" if self.host in _ANY_ADDRESS else self.host
+        address = loopback_of(self.host)
+        return f"[{address}]" if ":" in address else address
 
     @property
     def _public_url(self) -> str:
