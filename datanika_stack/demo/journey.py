@@ -65,7 +65,7 @@ class Journey:
         self.client.use(tokens_of(answer))
 
     def make_owner_an_operator(self, operator: Person) -> None:
-        """Lets the owner see the Dagster UI, which this release shows to operators only."""
+        """Lets the owner see the Dagster UI, which only operators may."""
         with ApiClient(self.client.api_url) as client:
             login = {"email": operator.email, "password": operator.password}
             client.use(tokens_of(client.post("/auth/login", login)))

@@ -13,14 +13,14 @@ from typer.main import get_command
 
 import control_plane
 from control_plane.core.errors import DatanikaError
+from control_plane.uploads.config import UploadConfig, UploadMode
 from datanika_manifest.connectors.registry import CONNECTORS
+from datanika_manifest.uploads import FilterOperator, SchemaContract, WriteDisposition
 from datanika_stack.cli.main import app
 from datanika_stack.cli.reference import render, walk
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 SETTINGS_MODULES = (
     "control_plane.settings",
     "datanika_dagster.settings",
@@ -28,6 +28,9 @@ SETTINGS_MODULES = (
 )
 # What every process of a machine has, and what the stack hands to processes that it starts.
 NOT_FOR_USERS = {"PATH", "LANG", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DATANIKA_TASK_TOKEN_FD"}
+# Pages under docs/ also name files by their place in a package, and directories of a running stack.
+PACKAGES = ("control_plane", "datanika_dagster", "datanika_manifest", "datanika_stack")
+FILE_ENDINGS = (".py", ".md", ".sql", ".sh", ".toml", ".yml")
 SECOND_NAMES = {"DATANIKA_DBT_PROJECTS_DIR", "DATANIKA_API_KEY_HEADER"}
 
 
@@ -103,19 +106,65 @@ def execution_codes():
     )
 
 
-@pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
-class TestNamedThingsExist:
-    def test_paths(self, text):
-        assert [path for path in sorted(paths_in(text)) if not (ROOT / path).exists()] == []
+def gateway_codes():
+    """Returns the codes that the gateway itself answers with, and those of its errors."""
+    text = "".join(p.read_text() for p in (ROOT / "datanika_dagster" / "gateway").glob("*.py"))
+    return set(re.findall(r'HTTPStatus\.[A-Z_]+,\s+"([a-z_.]+)"', text))
 
-    def test_make_targets(self, text):
+
+def http_codes():
+    """Returns the codes of what the web framework refuses before any of our code is asked."""
+    text = (ROOT / "control_plane" / "core" / "problems.py").read_text()
+    return set(re.findall(r'(?:\d{3}: |code=|, )"([a-z_]+)"[},)]', text))
+
+
+def rows_of(text):
+    """Returns the code words in the first cell of each row of the tables."""
+    first_cells = re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)
+    return [word for cell in first_cells for word in re.findall(r"`([^`]+)`", cell)]
+
+
+def twice(names):
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def section(text, title):
+    """Returns a section's text: from its heading to the next of the same level."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def settings_table(declaration):
+    """Returns a connector's settings as the page shows them."""
+    for name, field in declaration.config.model_fields.items():
+        secret = "yes" if name in declaration.secret_fields() else ""
+        default = "" if field.is_required() else f"`{field.default}`"
+        cells = [f"`{name}`", secret, default, field.description]
+        yield "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+class TestNamedThingsExist:
+    def test_paths(self, page):
+        found, places = sorted(paths_in(PAGES[page])), [ROOT]
+        if page.startswith("docs/"):
+            found = [path for path in found if path.endswith(FILE_ENDINGS)]
+            places += [(ROOT / page).parent, *(ROOT / package for package in PACKAGES)]
+        assert [p for p in found if not any((place / p).exists() for place in places)] == []
+
+    def test_make_targets(self, page):
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-        lines = [line for line in shell_lines(text) if line.startswith("make ")]
+        lines = [line for line in shell_lines(PAGES[page]) if line.startswith("make ")]
         used = {word for line in lines for word in re.findall(r"(?<= )[a-z-]+(?= |$)", line)}
         assert used - targets == set()
 
-    def test_commands(self, text):
-        assert unknown_commands(text) == []
+    def test_commands(self, page):
+        assert unknown_commands(PAGES[page]) == []
 
 
 class TestEverythingIsDocumented:
@@ -126,6 +175,18 @@ class TestEverythingIsDocumented:
     def test_connectors(self):
         assert missing(CONNECTORS, (DOCS / "connectors.md").read_text()) == []
 
+    @pytest.mark.parametrize("kind", CONNECTORS)
+    def test_settings_of_connectors(self, kind):
+        text = section((DOCS / "connectors.md").read_text(), kind)
+        rows = [r for r in text.splitlines() if re.match(r"\| `[a-z_]+` \|", r)]
+        assert [r for r in rows if "`connection." not in r] == [*settings_table(CONNECTORS[kind])]
+
+    def test_config_of_uploads(self):
+        text = section((DOCS / "api.md").read_text(), "An upload's `config`")
+        assert rows_of(text) == list(UploadConfig.model_fields)
+        words = {*UploadMode, *WriteDisposition, *FilterOperator, *SchemaContract.model_fields}
+        assert missing(words, text) == []
+
     def test_settings_in_install(self):
         assert missing(environment_names(), (DOCS / "install.md").read_text()) == []
 
@@ -135,7 +196,13 @@ class TestEverythingIsDocumented:
         assert missing(environment_names() - only_for_commands, text) == []
 
     def test_error_codes(self):
-        assert missing(error_codes(), (DOCS / "errors.md").read_text()) == []
+        assert missing(error_codes() | http_codes(), (DOCS / "errors.md").read_text()) == []
+
+    def test_codes_of_the_gateway(self):
+        assert missing(gateway_codes(), (DOCS / "errors.md").read_text()) == []
+
+    def test_no_code_twice(self):
+        assert twice(rows_of((DOCS / "errors.md").read_text())) == []
 
     def test_codes_of_runs_and_tasks(self):
         assert missing(execution_codes(), (DOCS / "errors.md").read_text()) == []
@@ -157,9 +224,17 @@ class TestTheseTestsCanFail:
         text = "```sh\ndatanika fly away\ndatanika run launch --follow\n```"
         assert unknown_commands(text) == ["datanika fly away"]
 
+    def test_rows(self):
+        assert twice(rows_of("| `a`, `b` | x |\n| `a` | y |\n| plain | `b` |\n")) == ["a"]
+
+    def test_sections(self):
+        assert section("\n## a\nx\n## b\ny", "a") == "x"
+
     def test_settings_are_found(self):
         assert {"DATANIKA_HOME", "DBT_PROJECTS_DIR", "DATANIKA_SECRET_KEY"} <= environment_names()
 
     def test_codes_are_found(self):
         assert {"not_found", "sealed"} <= error_codes()
+        assert http_codes() >= {"method_not_allowed", "bad_request", "internal"}
+        assert gateway_codes() >= {"session.missing", "graphql.media_type", "request.origin"}
         assert {"connection.auth", "upload.busy", "job.failed"} <= execution_codes()
