@@ -1,5 +1,6 @@
 """One PostgreSQL database to connect to, with the address that the network policy has checked."""
 
+import contextlib
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,15 @@ _SESSION = (
     "set extra_float_digits to 3; set statement_timeout to 0;"
     "set idle_in_transaction_session_timeout to 0"
 )
+
+# Where the server has them and can: it must not end a session that waits for the others of its
+# job, and must notice in seconds that a job was killed, whatever timeout the statement has.
+_SESSION_WHERE_KNOWN = """
+select set_config(name, wanted, false) from pg_settings
+join (values ('idle_session_timeout', '0'), ('client_connection_check_interval', %s))
+  as session (known, wanted) on known = name
+"""
+CONNECTION_CHECK = "5s"
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,8 @@ class Endpoint:
         try:
             connection = psycopg.connect(**parameters, autocommit=True)
             connection.execute(_SESSION)
+            with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+                connection.execute(_SESSION_WHERE_KNOWN, (CONNECTION_CHECK,))
             connection.autocommit = False
             return connection
         except psycopg.Error as error:

@@ -5,7 +5,7 @@ One table is one transaction of the destination, whatever the write disposition:
 - replace: DELETE, then COPY. Readers see the old rows until the commit and then the new ones,
   are never blocked, and views that select from the table stay. A VACUUM follows. (TRUNCATE would
   block readers and show older snapshots an empty table; dropping would take the views along.)
-- append: rows of loads that never completed are purged, then COPY.
+- append: rows of this upload's loads that never completed are purged, then COPY.
 - merge: COPY into a table that only this transaction sees, delete what has the same key, insert.
 
 The source is read in one snapshot. Both servers count the rows, and the counts have to be equal.
@@ -20,7 +20,7 @@ from psycopg import sql
 
 from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import errors
-from datanika_dagster.uploads.lock import LOADS_TABLE
+from datanika_dagster.uploads.pending import Load
 from datanika_dagster.uploads.source_table import LOAD_ID_COLUMN
 from datanika_dagster.uploads.target_table import ColumnCopy, require_exact_types
 from datanika_manifest.uploads import WriteDisposition
@@ -73,6 +73,7 @@ class CopyPipe:
         source: psycopg.Connection,
         destination: psycopg.Connection,
         into: Destination,
+        load: Load,
         progress: Progress,
     ) -> None:
         """Takes two open connections.
@@ -81,10 +82,11 @@ class CopyPipe:
             source: In the snapshot to read from.
             destination: Without an open transaction.
             into: Where the rows go.
+            load: The load that this copy is a part of.
             progress: Hears how far it is.
         """
         self._source, self._destination = source, destination
-        self._into, self._progress = into, progress
+        self._into, self._load, self._progress = into, load, progress
 
     def copy(
         self, query: sql.Composed, disposition: WriteDisposition, key: Sequence[str]
@@ -114,7 +116,8 @@ class CopyPipe:
         if disposition is WriteDisposition.REPLACE:
             self._destination.execute(sql.SQL("DELETE FROM {}").format(self._into.identifier))
         else:
-            self._purge_unfinished()
+            self._load.purge_unfinished(self._destination)
+            self._load.begin(self._destination)
         return self._transfer(query, self._into.identifier)
 
     def _prepare_columns(self) -> None:
@@ -136,28 +139,6 @@ class CopyPipe:
                         sql.SQL(column.target_type),  # pyright: ignore[reportArgumentType] - a type that the destination knows
                     )
                 )
-
-    def _purge_unfinished(self) -> None:
-        """Deletes rows of loads that were killed between their commit and dlt's record of them.
-
-        The lock waits for a killed load's own transaction, should its server process still be
-        ending; readers are not blocked by it.
-        """
-        table = self._into.identifier
-        self._destination.execute(
-            sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(table)
-        )
-        self._destination.execute(
-            sql.SQL(
-                "DELETE FROM {} t WHERE {} IS NOT NULL AND NOT EXISTS"
-                " (SELECT FROM {} l WHERE l.load_id = t.{} AND l.status = 0)"
-            ).format(
-                table,
-                sql.Identifier("t", LOAD_ID_COLUMN),
-                sql.Identifier(self._into.schema, LOADS_TABLE),
-                sql.Identifier(LOAD_ID_COLUMN),
-            )
-        )
 
     def _merge(self, query: sql.Composed, key: Sequence[str]) -> CopyResult:
         # A plain table, not a temporary one: roles may lack TEMP. Nobody else ever sees it.

@@ -20,6 +20,7 @@ from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 
 from datanika_dagster.launcher.job import JobError
+from datanika_dagster.uploads import pending
 from datanika_dagster.uploads.lock import lock_key
 
 TYPE_HINT = "x-postgres-type"
@@ -115,7 +116,24 @@ class CopyPipeClient(PostgresClient):
         dropped would stay missing.
         """
         update: Any = expected_update  # dlt declares None as its default, not in its type
-        return super().update_stored_schema(only_tables, update, force=True)
+        applied = super().update_stored_schema(only_tables, update, force=True)
+        with self.sql_client.begin_transaction():
+            self._lock_schema()
+            self.sql_client.execute_sql(
+                f"CREATE TABLE IF NOT EXISTS {self._pending_loads()} ({pending.COLUMNS})"
+            )
+        return applied
+
+    def complete_load(self, load_id: str) -> None:
+        """Writes dlt's record of a load, and takes ours that it is pending away with it."""
+        with self.sql_client.begin_transaction():
+            super().complete_load(load_id)
+            # The name is quoted by dlt, and the value a parameter.
+            delete = f"DELETE FROM {self._pending_loads()} WHERE load_id = %s"  # noqa: S608
+            self.sql_client.execute_sql(delete, load_id)
+
+    def _pending_loads(self) -> str:
+        return self.sql_client.make_qualified_table_name(pending.TABLE)
 
     def _execute_schema_update_sql(
         self, only_tables: Iterable[str], store_schema: bool = True

@@ -62,6 +62,16 @@ def busy(upload: str, seconds: float) -> JobError:
     )
 
 
+def lock_lost(upload: str) -> JobError:
+    """The session that held the upload's lock has ended."""
+    return JobError(
+        "upload.lock_lost",
+        f"The lock of upload '{upload}' was lost: the destination ended its session. Another run "
+        "may be loading.",
+        is_retryable=True,
+    )
+
+
 def from_database(error: psycopg.Error, side: str) -> JobError:
     """Turns a failed statement into an error without connection details.
 

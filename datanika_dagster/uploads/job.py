@@ -10,7 +10,7 @@ from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.connectors.registry import endpoint
 from datanika_dagster.launcher.job import Job, JobError, Secrets
 from datanika_dagster.uploads import errors
-from datanika_dagster.uploads.lock import WAIT_SECONDS, lock_key, settle, upload_lock
+from datanika_dagster.uploads.lock import WAIT_SECONDS, UploadLock, lock_key, settle, upload_lock
 from datanika_dagster.uploads.report import TableReport
 from datanika_dagster.uploads.transfer import Connections, TableTransfer
 from datanika_manifest import names
@@ -40,26 +40,33 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
     source = endpoint(secrets[upload.source], networks)
     destination = endpoint(secrets[upload.destination], networks)
     name = names.join(payload["org"], upload.slug)
-    with upload_lock(job, destination, lock_key("upload", name), name, LOCK_WAIT_SECONDS):
+    key = lock_key("upload", name)
+    with upload_lock(job, destination, key, name, LOCK_WAIT_SECONDS) as lock:
         settle(destination, upload.target_schema)
-        loader = _Loader(job, upload, payload["org"], source, destination)
+        loader = _Loader(job, upload, payload["org"], (source, destination), lock)
         return {"tables": loader.load(_selected(upload, payload.get("tables")))}
 
 
 class _Loader:
     def __init__(
-        self, job: Job, upload: Upload, org: str, source: Endpoint, destination: Endpoint
+        self,
+        job: Job,
+        upload: Upload,
+        org: str,
+        endpoints: tuple[Endpoint, Endpoint],
+        lock: UploadLock,
     ) -> None:
         # dlt is imported here: a job that fails to connect need not wait for it.
         from datanika_dagster.uploads.pipeline import UploadPipeline  # noqa: PLC0415
 
         self._job, self._upload = job, upload
-        self._source, self._destination = source, destination
+        self._name, self._lock = names.join(org, upload.slug), lock
+        self._source, self._destination = endpoints
         self._pipeline = UploadPipeline(
             org=org,
             upload=upload.slug,
             target_schema=upload.target_schema,
-            destination=destination,
+            destination=self._destination,
             work_dir=job.work_dir,
         )
 
@@ -79,8 +86,9 @@ class _Loader:
         return done
 
     def _load(self, table: UploadTable, report: TableReport) -> dict[str, Any]:
+        self._lock.verify()
         with self._connections() as connections:
-            transfer = TableTransfer(self._upload, table, connections, report.progress)
+            transfer = TableTransfer(self._upload, table, connections, report.progress, self._name)
             self._pipeline.load(transfer)
             facts = report.committed(transfer)
             self._tidy(transfer)

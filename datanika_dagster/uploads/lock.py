@@ -18,6 +18,12 @@ from datanika_dagster.uploads import errors
 LOADS_TABLE = "_dlt_loads"
 WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.5
+# A key of 64 bits is shown in two halves: https://www.postgresql.org/docs/current/view-pg-locks.html
+_IS_HELD = """
+select count(*) from pg_locks
+where locktype = 'advisory' and pid = pg_backend_pid() and granted and objsubid = 1
+  and (classid::bigint << 32 | objid::bigint) = %s
+"""
 
 
 def lock_key(*parts: str) -> int:
@@ -54,10 +60,50 @@ def settle(destination: Endpoint, schema: str) -> None:
             raise errors.from_database(error, "destination") from None
 
 
+class UploadLock:
+    """The lock of one upload.
+
+    Args:
+        connection: A session of its own, without a transaction.
+        key: What `lock_key` returned.
+        name: The upload, for messages.
+    """
+
+    def __init__(self, connection: psycopg.Connection, key: int, name: str) -> None:
+        self._connection, self._key, self._name = connection, key, name
+
+    def acquire(self) -> bool:
+        """Takes the lock unless somebody else has it.
+
+        Raises:
+            JobError: The destination refused.
+        """
+        try:
+            row = self._connection.execute(
+                "select pg_try_advisory_lock(%s)", (self._key,)
+            ).fetchone()
+        except psycopg.Error as error:
+            raise errors.from_database(error, "destination") from None
+        return bool(row and row[0])
+
+    def verify(self) -> None:
+        """Looks whether the lock is still held: a session can end while nobody uses it.
+
+        Raises:
+            JobError: `upload.lock_lost`.
+        """
+        try:
+            row = self._connection.execute(_IS_HELD, (self._key,)).fetchone()
+        except psycopg.Error:
+            row = None
+        if not (row and row[0]):
+            raise errors.lock_lost(self._name)
+
+
 @contextmanager
 def upload_lock(
     job: Job, destination: Endpoint, key: int, name: str, wait_seconds: float = WAIT_SECONDS
-) -> Iterator[None]:
+) -> Iterator[UploadLock]:
     """Holds the lock of an upload on a connection of its own.
 
     Args:
@@ -67,26 +113,22 @@ def upload_lock(
         name: The upload, for messages.
         wait_seconds: How long another run is waited for.
 
+    Yields:
+        The lock, to look whether it is still held.
+
     Raises:
         JobError: `upload.busy` after that time.
     """
     with destination.connect(application_name=f"{name} lock") as connection:
         connection.autocommit = True
+        held = UploadLock(connection, key, name)
         deadline = time.monotonic() + wait_seconds
         is_told = False
-        while not _try(connection, key):
+        while not held.acquire():
             if time.monotonic() >= deadline:
                 raise errors.busy(name, wait_seconds)
             if not is_told:
                 job.log("info", f"Waiting for another run of upload '{name}' to end")
                 is_told = True
             time.sleep(_POLL_SECONDS)
-        yield
-
-
-def _try(connection: psycopg.Connection, key: int) -> bool:
-    try:
-        row = connection.execute("select pg_try_advisory_lock(%s)", (key,)).fetchone()
-    except psycopg.Error as error:
-        raise errors.from_database(error, "destination") from None
-    return bool(row and row[0])
+        yield held

@@ -22,6 +22,17 @@ _COMPARISONS = {
     FilterOperator.LT: sql.SQL("<"),
     FilterOperator.LTE: sql.SQL("<="),
 }
+_INFINITIES = sql.SQL("'infinity', '-infinity'")
+_ENDLESS: dict[str, tuple[str, sql.SQL]] = {
+    # An index on the column serves where its type knows all the values.
+    "real": ("{} IN ({})", sql.SQL("'NaN', 'Infinity', '-Infinity'")),
+    "double precision": ("{} IN ({})", sql.SQL("'NaN', 'Infinity', '-Infinity'")),
+    "date": ("{} IN ({})", _INFINITIES),
+    "timestamp": ("{} IN ({})", _INFINITIES),
+    # Infinities came late: to numeric with PostgreSQL 14, to interval with 17.
+    "numeric": ("{}::text IN ({})", sql.SQL("'NaN', 'Infinity', '-Infinity'")),
+    "interval": ("{}::text IN ({})", _INFINITIES),
+}
 _TEXTUAL = ("text", "character", '"char"', "name", "citext")
 
 
@@ -34,12 +45,29 @@ class CursorBounds:
         lower: Rows above it (from it on where `is_lower_closed`); None reads from the start.
         is_lower_closed: Whether rows equal to `lower` are read.
         upper: Rows up to and including it, fixed before anything is read.
+        endless: A condition on rows that are read although they are above `upper`.
     """
 
     column: str
     lower: str | None
     is_lower_closed: bool
     upper: str
+    endless: sql.Composable | None = None
+
+
+@dataclass(frozen=True)
+class CursorRange:
+    """What the cursor column of the rows that pass the filters holds.
+
+    Attributes:
+        greatest: Its greatest finite value in PostgreSQL's own text, None without one.
+        has_nulls: Whether rows without a cursor exist.
+        has_endless: Whether rows exist whose cursor is an infinity or NaN.
+    """
+
+    greatest: str | None = None
+    has_nulls: bool = False
+    has_endless: bool = False
 
 
 def select(
@@ -93,9 +121,40 @@ def where(
     return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")
 
 
+def endless(column: SourceColumn) -> sql.Composable | None:
+    """Returns the condition that a cursor is an infinity or NaN, None for types without them."""
+    for family, (pattern, values) in _ENDLESS.items():
+        if column.carried.name.startswith(family):
+            return sql.SQL(pattern).format(sql.Identifier(column.name), values)  # pyright: ignore[reportArgumentType] - one of two constants
+    return None
+
+
+def cursor_range(
+    table: SourceTable, cursor: SourceColumn, filters: Sequence[RowFilter]
+) -> sql.Composed:
+    """Returns the SELECT of one row with the fields of `CursorRange`."""
+    name, condition = sql.Identifier(cursor.name), where(table, filters)
+    is_endless = endless(cursor)
+    finite = sql.SQL("NOT {}").format(is_endless) if is_endless else sql.SQL("true")
+    never = sql.SQL("false")
+    exists = sql.SQL("EXISTS (SELECT FROM {} WHERE {} AND {})")
+    is_null = sql.SQL("{} IS NULL").format(name)
+    return sql.SQL("SELECT (SELECT max({})::text FROM {} WHERE {} AND {}), {}, {}").format(
+        name,
+        table.identifier,
+        condition,
+        finite,
+        exists.format(table.identifier, condition, is_null) if cursor.is_nullable else never,
+        exists.format(table.identifier, condition, is_endless) if is_endless else never,
+    )
+
+
 def _bounds(bounds: CursorBounds) -> list[sql.Composable]:
     cursor = sql.Identifier(bounds.column)
-    parts: list[sql.Composable] = [sql.SQL("{} <= {}").format(cursor, sql.Literal(bounds.upper))]
+    upper: sql.Composable = sql.SQL("{} <= {}").format(cursor, sql.Literal(bounds.upper))
+    if bounds.endless is not None:
+        upper = sql.SQL("({} OR {})").format(upper, bounds.endless)
+    parts: list[sql.Composable] = [upper]
     if bounds.lower is not None:
         comparison = sql.SQL("{} >= {}" if bounds.is_lower_closed else "{} > {}")
         parts.append(comparison.format(cursor, sql.Literal(bounds.lower)))

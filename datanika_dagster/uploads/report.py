@@ -64,7 +64,9 @@ class TableReport:
             self._job.log(
                 "warning", f'{self._name}: the schema contract leaves out column "{column}"'
             )
-        if transfer.leaves_out_nulls:
+        if transfer.cursor_range.has_endless:
+            self._job.log("warning", f"{self._name}: {_endless_rows(transfer)}")
+        if transfer.cursor_range.has_nulls:
             self._job.log(
                 "warning",
                 f'{self._name}: rows whose cursor "{transfer.cursor}" is NULL are left out',
@@ -91,6 +93,13 @@ def _column_schema(transfer: TableTransfer) -> dict[str, Any]:
         for column in transfer.columns
     ]
     return {"type": "table_schema", "raw_value": {"columns": columns}}
+
+
+def _endless_rows(transfer: TableTransfer) -> str:
+    rows = f'rows whose cursor "{transfer.cursor}" is infinite or NaN'
+    if not transfer.loads_endless:
+        return f"{rows} are left out"
+    return f"{rows} are loaded in this run; they do not move the cursor"
 
 
 def _megabytes(size_bytes: int) -> str:

@@ -10,7 +10,8 @@ from psycopg import sql
 from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import errors, query
 from datanika_dagster.uploads.copy_pipe import CopyPipe, CopyResult, Destination, Progress
-from datanika_dagster.uploads.query import CursorBounds
+from datanika_dagster.uploads.pending import Load
+from datanika_dagster.uploads.query import CursorBounds, CursorRange
 from datanika_dagster.uploads.source_table import SourceColumn, SourceTable, read_source_table
 from datanika_dagster.uploads.target_table import ColumnCopy, TargetPlan, plan_target
 from datanika_manifest.uploads import Upload, UploadTable, WriteDisposition
@@ -33,30 +34,45 @@ class TableTransfer:
         plan: What is copied, and into what.
         result: What the copy did, once it has.
         error: Why it failed, if it did.
+        loads_endless: Whether rows with an infinite cursor are read, if there are any.
         load_id: dlt's id of the load, once it runs.
         seconds: How long the copy took.
-        leaves_out_nulls: Whether rows were left out because their cursor is NULL.
+        cursor_range: What the source's cursor holds, once `fix_bounds` has looked.
     """
 
     def __init__(
-        self, upload: Upload, table: UploadTable, connections: Connections, progress: Progress
+        self,
+        upload: Upload,
+        table: UploadTable,
+        connections: Connections,
+        progress: Progress,
+        name: str,
     ) -> None:
         """Reads both catalogs and plans the copy; nothing is written.
+
+        Args:
+            upload: What the table is a part of.
+            table: What is copied.
+            connections: Both databases.
+            progress: Hears how far the copy is.
+            name: The upload's name with its org, which its loads are recorded under.
 
         Raises:
             JobError: The table, a column or a type does not allow the copy.
         """
         self._upload, self._connections, self._progress = upload, connections, progress
+        self._name = name
         self.table = table.target_table
         self.source = _read_source(connections.source, table)
         self.plan = _plan(connections.destination, upload, table, self.source)
         self._key = _merge_key(upload, table, self.source)
         self._bounds: CursorBounds | None = None
         self._is_empty = False
+        self.loads_endless = False
         self.result: CopyResult | None = None
         self.error: JobError | None = None
         self.load_id = ""
-        self.leaves_out_nulls = False
+        self.cursor_range = CursorRange()
         self.seconds = 0.0
         self._check_names()
 
@@ -77,23 +93,32 @@ class TableTransfer:
         reads above the last cursor. A merge reads from it on, since rows with an equal cursor may
         have been added since, and what comes twice is merged.
 
+        Infinities and NaN would be the last cursor for ever, so they never become one.
+
         Args:
-            last: The cursor of the last completed load, in PostgreSQL's own text.
+            last: The cursor of the last completed load, in PostgreSQL's own text. It says
+                nothing any more where somebody has dropped the table that it tells about.
 
         Raises:
             JobError: The source refuses to read the cursor.
         """
+        if not self.plan.exists:
+            last = None
         incremental = self._upload.incremental
         assert incremental is not None  # noqa: S101 - only called when it is
         column = self.source.column(incremental.cursor, "the incremental cursor")
         initial = incremental.initial_value
         lower = last if last is not None else (None if initial is None else str(initial))
         is_closed = last is None or self._upload.write_disposition is WriteDisposition.MERGE
-        upper, self.leaves_out_nulls = self._cursor_range(column)
+        self.cursor_range = self._read_cursor_range(column)
+        upper = self.cursor_range.greatest
         if upper is None:
             self._is_empty = True
             return last
-        self._bounds = CursorBounds(column.name, lower, is_closed, upper)
+        # Appending them again in each run would repeat them.
+        self.loads_endless = self.cursor_range.has_endless and is_closed
+        endless = query.endless(column) if self.loads_endless else None
+        self._bounds = CursorBounds(column.name, lower, is_closed, upper, endless)
         return upper
 
     def execute(self, load_id: str) -> None:
@@ -131,8 +156,13 @@ class TableTransfer:
         return Destination(self._upload.target_schema, self.table, self.columns)
 
     def _pipe(self) -> CopyPipe:
+        load = Load(self.load_id, self._name, self._into.schema, self.table)
         return CopyPipe(
-            self._connections.source, self._connections.destination, self._into, self._progress
+            self._connections.source,
+            self._connections.destination,
+            self._into,
+            load,
+            self._progress,
         )
 
     def _query(self, load_id: str) -> sql.Composed:
@@ -148,22 +178,14 @@ class TableTransfer:
             extra.append(sql.SQL("false"))
         return query.where(self.source, self._upload.filters, self._bounds, extra)
 
-    def _cursor_range(self, cursor: SourceColumn) -> tuple[str | None, bool]:
-        """Returns the greatest cursor, and whether rows without one exist."""
-        name, table = sql.Identifier(cursor.name), self.source.identifier
-        condition = query.where(self.source, self._upload.filters)
-        has_nulls = sql.SQL("EXISTS (SELECT FROM {} WHERE {} AND {} IS NULL)").format(
-            table, condition, name
-        )
-        statement = sql.SQL("SELECT max({})::text, {} FROM {} WHERE {}").format(
-            name, has_nulls if cursor.is_nullable else sql.SQL("false"), table, condition
-        )
+    def _read_cursor_range(self, cursor: SourceColumn) -> CursorRange:
+        statement = query.cursor_range(self.source, cursor, self._upload.filters)
         try:
             row = self._connections.source.execute(statement).fetchone()
         except psycopg.Error as error:
             self.error = errors.from_database(error, "source")
             raise self.error from None
-        return row if row else (None, False)
+        return CursorRange(*row) if row else CursorRange()
 
     def _check_names(self) -> None:
         """Refuses filters and cursors that cannot work before dlt is asked for anything."""

@@ -20,8 +20,8 @@ with warnings.catch_warnings():
 
 from datanika_dagster.uploads import job as upload_job
 from datanika_stack.postgres import EmbeddedPostgres
-from tests.conftest import free_port
 from tests.datanika_dagster.databases import LOOPBACK, Database, RecordingJob, new_database
+from tests.fixtures.ports import free_port
 
 
 @pytest.fixture(scope="session")

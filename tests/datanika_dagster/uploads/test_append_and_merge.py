@@ -57,7 +57,9 @@ class TestAppend:
         uploader.source.execute("create table t as select generate_series(1, 100) id")
         uploader.run(["t"], "append")
         uploader.warehouse.execute(
-            "insert into raw.t values (7, '1.23')", "insert into raw.t values (8, null)"
+            "insert into raw.t values (7, '1.23')",
+            "insert into raw.t values (8, null)",
+            "insert into raw._datanika_pending_loads values ('1.23', 'acme__orders', 't')",
         )
         uploader.run(["t"], "append")
         # A row without a load id is somebody else's and stays.
