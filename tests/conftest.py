@@ -2,50 +2,60 @@
 
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from datanika_stack.ports import is_listening
 from datanika_stack.postgres import EmbeddedPostgres
+from tests.fixtures.control_plane import (
+    anonymous,
+    app,
+    app_engine,
+    client,
+    databases,
+    live_api,
+    make_settings,
+    member,
+    outer_connection,
+    session,
+    vault,
+)
+from tests.fixtures.ports import free_port
+from tests.scheduling import WHOLE_STACKS, StackScheduling
 
-PORTS_OF_A_STACK = 4
-WHOLE_STACK = Path(__file__).parent / "end_to_end"
+# Named here, once: a fixture that two conftest files import is two fixtures, each with passwords
+# of its own for the same roles.
+__all__ = [
+    "anonymous",
+    "app",
+    "app_engine",
+    "client",
+    "databases",
+    "live_api",
+    "make_settings",
+    "member",
+    "outer_connection",
+    "session",
+    "vault",
+]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives all tests that start whole stacks to one worker: two would fight for ports and cores.
-
-    First, because pytest-xdist reads the groups in the same hook.
-    """
+    """Marks what runs on a whole stack, and refuses such a test elsewhere."""
     for item in items:
-        if item.path.is_relative_to(WHOLE_STACK):
+        if item.nodeid.startswith("tests/end_to_end/"):
             item.add_marker(pytest.mark.stack)
-        if item.get_closest_marker("stack"):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+        elif item.get_closest_marker("stack") and not item.nodeid.startswith(WHOLE_STACKS):
+            raise pytest.UsageError(f"name the file of {item.nodeid} in tests/scheduling.py")
 
 
-def free_port() -> int:
-    """Returns a TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def free_base_port() -> int:
-    """Returns a port that is free with those that a stack needs after it.
-
-    Below the range of outgoing connections, and at random: another run of the tests may look, too.
-    """
-    for _ in range(200):
-        base = 20000 + 10 * secrets.randbelow(1000)
-        if not any(is_listening(base + offset) for offset in range(PORTS_OF_A_STACK)):
-            return base
-    raise RuntimeError("no free ports")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackScheduling:
+    """Tells pytest-xdist how to spread the tests."""
+    return StackScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 """Records what somebody did, in the transaction in which it happens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.audit.models import AuditEntry
+from control_plane.audit.repository import AuditRepository, EntryFilter
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Actor:
     ip_address: str | None = None
     request_id: str | None = None
 
+
+__all__ = ["SYSTEM", "Actor", "AuditLog", "EntryFilter", "page_entries"]
 
 SYSTEM = Actor(kind="system", id=None, name="datanika")
 
@@ -71,3 +75,10 @@ class AuditLog:
                 request_id=self._actor.request_id,
             )
         )
+
+
+def page_entries(
+    session: Session, org_id: int, before_id: int | None, limit: int, wanted: EntryFilter
+) -> Sequence[AuditEntry]:
+    """Returns an org's entries, newest first, those before `before_id` where it is given."""
+    return AuditRepository(session, org_id).page_before(before_id, limit, wanted)

@@ -163,4 +163,5 @@ def redeem(
         run_id=row.run_id,
         connections=service.redeem_connections(row.connection_ids),
         allowed_networks=list(settings.allowed_networks),
+        refused_endpoints=settings.own_endpoints(),
     )

@@ -70,3 +70,6 @@ class Redeemed(BaseModel):
     run_id: str | None
     connections: dict[str, RedeemedConnection]
     allowed_networks: list[str]
+    refused_endpoints: list[tuple[str, int]] = Field(
+        description="The platform's own services, refused also where their network is allowed."
+    )

@@ -8,9 +8,14 @@ from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission
 from control_plane.core.dependencies import SessionDep
 from control_plane.core.pagination import DEFAULT_LIMIT, CursorText, Limit, Page, cursor_id, page_of
-from control_plane.dependencies.schemas import DependencyCreate, DependencyView
+from control_plane.dependencies.schemas import (
+    DependencyCreate,
+    DependencyView,
+    Neighbours,
+    TargetView,
+)
 from control_plane.dependencies.service import DependencyService
-from control_plane.targets.service import TargetType
+from control_plane.targets.service import TargetRef, TargetType
 
 router = APIRouter(prefix="/orgs/{org}/dependencies", tags=["dependencies"])
 
@@ -54,6 +59,19 @@ def list_dependencies(
     service = DependencyService(session, caller)
     rows = service.page_dependencies(ends, cursor_id(cursor), limit + 1)
     return page_of(rows, limit, DependencyView)
+
+
+@router.get("/neighbours")
+def get_neighbours(
+    target_type: TargetType, target_id: int, caller: Reader, session: SessionDep
+) -> Neighbours:
+    """Returns what runs before and after a target by declared edges."""
+    service = DependencyService(session, caller)
+    ref = TargetRef(target_type, target_id)
+    return Neighbours(
+        upstream=[TargetView.model_validate(one) for one in service.upstream_of(ref)],
+        downstream=[TargetView.model_validate(one) for one in service.downstream_of(ref)],
+    )
 
 
 @router.get("/{dependency_id}")

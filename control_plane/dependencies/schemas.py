@@ -30,3 +30,19 @@ class DependencyView(BaseModel):
     downstream_id: int
     created_at: datetime
     updated_at: datetime
+
+
+class TargetView(BaseModel):
+    """A target by type and id."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    type: TargetType
+    id: int
+
+
+class Neighbours(BaseModel):
+    """Everything that runs before and after a target, by declared edges, however far away."""
+
+    upstream: list[TargetView]
+    downstream: list[TargetView]

@@ -4,7 +4,6 @@ What can be known only by looking is looked at here: the tables of a source that
 and the dbt project, which is parsed.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
@@ -74,7 +73,7 @@ class Compiler:
             uploads=tuple(self._compile_uploads()),
             dbt_projects=tuple(self._compile_projects()),
         )
-        _refuse_same_keys(selection.all_asset_keys(base))
+        _refuse_same_keys(base)
         linked = self._link(base)
         _refuse_cycles(linked)
         return linked.model_copy(
@@ -197,10 +196,18 @@ def _merged(first: Iterable[AssetKey], more: Iterable[AssetKey]) -> tuple[AssetK
     return tuple(sorted({*first, *more}))
 
 
-def _refuse_same_keys(keys: Iterable[AssetKey]) -> None:
-    for key, count in Counter(keys).items():
-        if count > 1:
-            raise Invalid(f"The table '{'.'.join(key[1:])}' would be made {count} times.")
+def _refuse_same_keys(location: CodeLocation) -> None:
+    makers: dict[AssetKey, list[str]] = {}
+    for upload in location.uploads:
+        for table in upload.tables:
+            makers.setdefault(table.asset_key, []).append(f"upload '{upload.name}'")
+    for project in location.dbt_projects:
+        for node in project.nodes:
+            makers.setdefault(node.asset_key, []).append(f"{node.resource_type} '{node.name}'")
+    for key, names in makers.items():
+        if len(names) > 1:
+            detail = f"the table '{'.'.join(key[1:])}' would be made by {' and '.join(names)}"
+            raise Invalid.field("/uploads", detail)
 
 
 def _refuse_cycles(location: CodeLocation) -> None:
@@ -220,4 +227,5 @@ def _refuse_cycles(location: CodeLocation) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         path = " → ".join(".".join(key[1:]) for key in reversed(error.args[1]))
-        raise Invalid(f"Dependencies and the models' SQL form a cycle: {path}") from None
+        detail = f"dependencies and the models' SQL form a cycle: {path}"
+        raise Invalid.field("/dependencies", detail) from None

@@ -158,10 +158,6 @@ class TransformationService:
         """
         return self._rows.get(transformation_id)
 
-    def list_transformations(self) -> Sequence[Transformation]:
-        """Returns every live transformation."""
-        return self._rows.list_all()
-
     def page_transformations(self, after_id: int | None, limit: int) -> Sequence[Transformation]:
         """Returns the transformations after `after_id`."""
         return self._rows.page_after(after_id, limit)

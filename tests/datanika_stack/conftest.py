@@ -14,7 +14,7 @@ from datanika_stack.endpoints import DatabaseEndpoints, embedded_endpoints
 from datanika_stack.postgres import EmbeddedPostgres
 from datanika_stack.provision import Provisioner
 from datanika_stack.secrets import Secrets
-from tests.conftest import free_port
+from tests.fixtures.ports import free_port
 
 
 @pytest.fixture

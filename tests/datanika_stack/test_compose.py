@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from datanika_stack.cli.main import app
 from datanika_stack.compose_env import compose_env
 from datanika_stack.layout import PROJECT_ROOT
 
@@ -73,6 +76,46 @@ def test_the_generated_env_has_what_it_requires() -> None:
     generated = {line.split("=")[0] for line in compose_env().splitlines() if "=" in line}
     assert generated == required
     assert compose_env() != compose_env()
+
+
+def values(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def test_tokens_are_renewed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    before = compose_env() + "# mine\nDATANIKA_BIND=0.0.0.0\n"
+    path.write_text(before)
+    done = CliRunner().invoke(app, ["compose-env", "--renew", str(path)])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == ""
+    after = path.read_text()
+    assert "# mine" in after
+    assert path.stat().st_mode & 0o777 == 0o600
+    old, new = values(before), values(after)
+    assert old.keys() == new.keys()
+    changed = {name for name, value in new.items() if value != old[name]}
+    assert changed == {name for name in new if name.endswith("_TOKEN")}
+    key = new["DATANIKA_SECRET_KEY"]
+    for name in changed:
+        claims, was = (
+            jwt.decode(one[name], key, algorithms=["HS256"], audience="datanika-service")
+            for one in (new, old)
+        )
+        assert claims["sub"] == was["sub"]
+
+
+def test_a_file_without_the_key_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("DATANIKA_BIND=0.0.0.0\n")
+    done = CliRunner().invoke(app, ["compose-env", "--renew", str(path)])
+    assert done.exit_code == 1
+    assert "DATANIKA_SECRET_KEY" in done.stderr
+    assert path.read_text() == "DATANIKA_BIND=0.0.0.0\n"
+
+
+def test_a_query_whose_client_has_gone_is_ended(services: dict[str, Any]) -> None:
+    assert "client_connection_check_interval=5s" in services["postgres"]["command"]
 
 
 def test_the_example_documents_every_variable() -> None:

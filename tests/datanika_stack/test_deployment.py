@@ -25,7 +25,7 @@ from datanika_stack.compose_env import compose_env
 from datanika_stack.health import http_answers, socket_accepts
 from datanika_stack.layout import PROJECT_ROOT
 from datanika_stack.postgres import EmbeddedPostgres
-from tests.conftest import free_port
+from tests.fixtures.ports import free_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 OPERATOR = "operator@datanika.example"
@@ -102,6 +102,11 @@ class Deployment:
 
     def is_alive(self, service: str) -> bool:
         return self._processes[service].poll() is None
+
+    def end(self, service: str) -> None:
+        process = self._processes[service]
+        process.terminate()
+        process.wait(20)
 
     def stop(self) -> None:
         for process in reversed(self._processes.values()):
@@ -189,6 +194,46 @@ def test_a_new_org_gets_its_warehouse(deployment: Deployment) -> None:
     headers = {"Authorization": f"Bearer {signed_up['access_token']}"}
     url = f"{base}/orgs/{signed_up['org']['slug']}/warehouse"
     wait(lambda: get(url, headers)["state"] == "ready")
+
+
+def age(heartbeat: Path) -> None:
+    """Makes a file as old as it is a while after its process has ended."""
+    then = time.time() - 61
+    os.utime(heartbeat, (then, then))
+
+
+@pytest.mark.parametrize(
+    ("service", "heartbeat"),
+    [
+        ("worker", "lib/worker.heartbeat"),
+        ("code-servers", "run/code/heartbeat"),
+        ("provisioner", None),
+        ("control-plane", None),
+    ],
+)
+def test_one_that_has_ended_gets_unhealthy(
+    deployment: Deployment, service: str, heartbeat: str | None
+) -> None:
+    wait(lambda: deployment.is_healthy(service))
+    deployment.end(service)
+    if heartbeat:
+        age(deployment.root / heartbeat)
+    assert not deployment.is_healthy(service)
+    deployment.start(service)
+    wait(lambda: deployment.is_healthy(service))
+
+
+def test_a_code_server_that_does_not_answer_makes_them_unhealthy(deployment: Deployment) -> None:
+    wait(lambda: deployment.is_healthy("code-servers"))
+    workspace = deployment.root / "lib" / "dagster" / "workspace.yaml"
+    before = workspace.read_text()
+    missing = {"grpc_server": {"socket": str(deployment.root / "none.sock")}}
+    deployment.end("code-servers")
+    workspace.write_text(json.dumps({"load_from": [missing]}))
+    assert not deployment.is_healthy("code-servers")
+    workspace.write_text(before)
+    deployment.start("code-servers")
+    wait(lambda: deployment.is_healthy("code-servers"))
 
 
 def post(url: str, body: dict[str, str]) -> dict[str, Any]:

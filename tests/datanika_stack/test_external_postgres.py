@@ -1,4 +1,4 @@
-"""Roles, databases and warehouses on an older server than the embedded one, as compose has it.
+"""Roles, schemas, tenancy and warehouses on an older server than the embedded one, as compose has it.
 
 Debian's PostgreSQL where it is installed, and the 16 that the wheel carries beside its 18.
 """
@@ -13,26 +13,34 @@ from typing import Any
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from datanika_stack.databases import ensure_databases
-from datanika_stack.endpoints import embedded_endpoints
+from datanika_stack.deployment import migrate_deployment
+from datanika_stack.endpoints import dsn_of, embedded_endpoints, text_of
 from datanika_stack.initdb import child_options, find_binaries
 from datanika_stack.os_access import ensure_os_user, give_directory, is_root, let_user_reach
 from datanika_stack.provision import Provisioner
 from datanika_stack.secrets import Secrets
-from tests.conftest import free_port
+from datanika_stack.settings import StackSettings
+from tests.fixtures.ports import free_port
 
 SERVERS = {
+    "15": Path("/usr/lib/postgresql/15/bin"),
     "16": find_binaries().parent.parent / "pginstall" / "bin",
-    "debian": next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/nonexistent")),
 }
+ORGANIZATION = (
+    "INSERT INTO organizations (id, slug, name, wrapped_data_key, is_suspended, created_at,"
+    " updated_at) VALUES (%(id)s, %(slug)s, 'An org', 'key', false, now(), now())"
+)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def port(request: pytest.FixtureRequest, stack_secrets: Secrets) -> Iterator[int]:
     binaries = SERVERS[request.param]
     if not (binaries / "initdb").exists():
-        pytest.skip(f"no PostgreSQL in {binaries}")
+        pytest.skip(f"PostgreSQL {request.param} is NOT TESTED: no server in {binaries}")
     directory = Path(tempfile.mkdtemp(prefix="dte", dir="/tmp"))
     user = ensure_os_user() if is_root() else None
     if user:
@@ -87,3 +95,38 @@ def test_warehouses_on_an_older_server(port: int, stack_secrets: Secrets) -> Non
         with pytest.raises(psycopg.OperationalError, match="CONNECT privilege"):
             psycopg.connect(user=user, password=password, **place | {"dbname": "postgres"})
     provisioner.drop_warehouse(1)
+
+
+def as_org(connection: psycopg.Connection, org_id: int) -> None:
+    connection.execute("SELECT set_config('app.org_id', %s, true)", [str(org_id)])
+
+
+def test_schemas_and_tenancy_on_an_older_server(
+    port: int, stack_secrets: Secrets, tmp_path: Path
+) -> None:
+    endpoints = embedded_endpoints(stack_secrets, port)
+    settings = StackSettings(
+        home=tmp_path,
+        database_url=SecretStr(text_of(endpoints.app)),
+        migration_database_url=SecretStr(text_of(endpoints.owner)),
+        dagster_storage_url=SecretStr(text_of(endpoints.dagster)),
+        dagster_reader_url=SecretStr(text_of(endpoints.dagster_reader)),
+        provisioner_database_url=SecretStr(text_of(endpoints.provisioner)),
+        admin_database_url=SecretStr(text_of(endpoints.admin)),
+        secret_key=SecretStr(stack_secrets.secret_key),
+        encryption_keys=SecretStr(Fernet.generate_key().decode()),
+        operator_password=SecretStr(stack_secrets.operator_password),
+    )
+    said: list[str] = []
+    migrate_deployment(settings, said.append)
+    assert said[-1] == "done"
+    with psycopg.connect(dsn_of(endpoints.app)) as app:
+        for org_id, slug in ((1, "acme"), (2, "globex")):
+            as_org(app, org_id)
+            app.execute(ORGANIZATION, {"id": org_id, "slug": slug})
+            assert app.execute("SELECT slug FROM organizations").fetchall() == [(slug,)]
+        assert app.execute("SELECT email FROM users").fetchall() == [(settings.operator_email,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            app.execute(ORGANIZATION, {"id": 3, "slug": "initech"})
+        app.rollback()
+        assert app.execute("SELECT slug FROM organizations").fetchall() == []

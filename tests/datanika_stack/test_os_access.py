@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from datanika_stack.errors import StackError
 from datanika_stack.os_access import OsUser, ensure_os_user, let_user_reach
 from datanika_stack.private_files import make_private_directory
 
@@ -18,6 +20,12 @@ def closed(short_dir: Path) -> Path:
     directory.mkdir(mode=0o700)
     (directory / "open").mkdir(mode=0o755)
     return directory
+
+
+def test_macos_has_no_user_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(StackError, match="without sudo"):
+        ensure_os_user("datanika-nobody-here")
 
 
 def can(user: OsUser, test: str, path: Path) -> bool:

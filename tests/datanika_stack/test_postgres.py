@@ -16,7 +16,7 @@ import pytest
 from datanika_stack.errors import PortBusyError
 from datanika_stack.initdb import find_binaries
 from datanika_stack.postgres import EmbeddedPostgres
-from tests.conftest import free_port
+from tests.fixtures.ports import free_port
 
 PASSWORD = "p@ss:/word%20?"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the user, which only root may")

@@ -24,7 +24,7 @@ from datanika_stack.endpoints import dsn_of, embedded_endpoints
 from datanika_stack.layout import Home
 from datanika_stack.ports import is_listening
 from datanika_stack.secrets import load
-from tests.conftest import free_base_port
+from tests.fixtures.ports import free_base_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 CORE = {"postgres", "provisioner", "control_plane", "worker", "gateway", "daemon"}

@@ -1,6 +1,6 @@
 """One whole stack for the suite: the demo, run as a user runs it, and left up.
 
-`tests/conftest.py` marks its tests `stack` and groups them, so that pytest-xdist starts it once.
+`tests/scheduling.py` keeps its tests on one worker of pytest-xdist, so that it is started once.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import free_base_port
+from tests.fixtures.ports import free_base_port
 
 ROOT = Path(__file__).parents[2]
 DEMO_TIMEOUT_SECONDS = 300

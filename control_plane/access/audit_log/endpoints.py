@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from control_plane.access.audit_log.schemas import AuditEntryView
 from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission
-from control_plane.audit.repository import AuditRepository
+from control_plane.audit.service import EntryFilter, page_entries
 from control_plane.core.dependencies import SessionDep
 from control_plane.core.pagination import DEFAULT_LIMIT, CursorText, Limit, Page, cursor_id, page_of
 
@@ -39,11 +39,11 @@ def list_audit_entries(
     cursor: CursorText = None,
 ) -> Page[AuditEntryView]:
     """Lists who did what, newest first."""
-    rows = AuditRepository(session, caller.org_id).page_before(
+    rows = page_entries(
+        session,
+        caller.org_id,
         cursor_id(cursor),
         limit + 1,
-        action=filters.action,
-        resource_type=filters.resource_type,
-        actor_id=filters.user_id,
+        EntryFilter(filters.action, filters.resource_type, filters.user_id),
     )
     return page_of(rows, limit, AuditEntryView)

@@ -144,6 +144,17 @@ class TestList:
         assert len(rest["data"]) == 1
         assert rest["next_cursor"] is None
 
+    def test_what_runs_before_and_after(self, client, upload, models):
+        stg, mart = models
+        for pair in ((upload, stg), (stg, mart)):
+            assert post(client, edge(*pair)).status_code == 201
+        url = f"/api/v1/orgs/{client.org}/dependencies/neighbours"
+        of_stg = {"target_type": "transformation", "target_id": stg.id}
+        assert client.get(url, params=of_stg).json() == {
+            "upstream": [{"type": "upload", "id": upload.id}],
+            "downstream": [{"type": "transformation", "id": mart.id}],
+        }
+
 
 @pytest.mark.caller(role="viewer")
 def test_a_viewer_reads_only(client, upload, models):

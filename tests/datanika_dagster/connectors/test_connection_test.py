@@ -13,8 +13,8 @@ import pytest
 from datanika_dagster.connectors import connection_test
 from datanika_dagster.launcher.job import JobError
 from datanika_stack.postgres import EmbeddedPostgres
-from tests.conftest import free_port
 from tests.datanika_dagster.databases import LOOPBACK, Database, RecordingJob
+from tests.fixtures.ports import free_port
 
 CANARY = "hunter2-canary"
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from datanika_stack.cli.main import app
 from datanika_stack.postgres import EmbeddedPostgres
-from tests.conftest import free_port
-from tests.control_plane.conftest import databases, live_api, make_settings
+from tests.fixtures.control_plane import databases, live_api, make_settings
+from tests.fixtures.ports import free_port
 
 __all__ = ["databases", "live_api", "make_settings"]
 PASSWORD = "correct horse battery"
