@@ -111,6 +111,11 @@ class CodeServers:
             self._sync_one(location)
         self._write_workspace()
 
+    def beat(self) -> None:
+        """Leaves a sign of life for whoever watches from outside: a fresh file beside the sockets."""
+        with contextlib.suppress(OSError):
+            (self._plan.socket_dir / "heartbeat").touch(mode=0o600)
+
     def remove_sockets(self) -> None:
         """Removes what ended code servers have left in the socket directory."""
         for leftover in self._plan.socket_dir.glob("*.sock"):

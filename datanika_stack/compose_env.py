@@ -4,8 +4,10 @@ Each process gets a service token of its own role, so that only the control plan
 signs them.
 """
 
+import re
 from typing import Final
 
+from datanika_stack.errors import StackError
 from datanika_stack.secrets import generate
 from datanika_stack.service_tokens import ServiceRole, mint
 
@@ -32,6 +34,27 @@ def compose_env() -> str:
         "DATANIKA_ENCRYPTION_KEYS": secrets.encryption_keys,
         "DATANIKA_SECRET_KEY": secrets.secret_key,
     }
-    variables |= {name: mint(secrets.secret_key, role) for name, role in _TOKENS.items()}
+    variables |= _tokens(secrets.secret_key)
     lines = [f"{name}={value}" for name, value in variables.items()]
     return "\n".join(["# Keep this file secret (chmod 600) and with the data.", *lines, ""])
+
+
+def renewed(text: str) -> str:
+    """Returns the text of a `.env` file with fresh service tokens and everything else as it was.
+
+    Args:
+        text: The file as it is; its `DATANIKA_SECRET_KEY` signs the tokens.
+
+    Raises:
+        StackError: It has no such key.
+    """
+    key = re.search(r"^DATANIKA_SECRET_KEY=[\"']?([^\"'\s]+)", text, re.MULTILINE)
+    if key is None:
+        raise StackError("the file has no DATANIKA_SECRET_KEY, which signs the service tokens")
+    kept = [line for line in text.splitlines() if line.split("=")[0].strip() not in _TOKENS]
+    tokens = _tokens(key[1])
+    return "\n".join([*kept, *(f"{name}={value}" for name, value in tokens.items()), ""])
+
+
+def _tokens(secret_key: str) -> dict[str, str]:
+    return {name: mint(secret_key, role) for name, role in _TOKENS.items()}

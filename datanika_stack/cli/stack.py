@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from datanika_stack import control
-from datanika_stack.compose_env import compose_env
+from datanika_stack.compose_env import compose_env, renewed
 from datanika_stack.deployment import migrate_deployment, serve_code_locations, serve_provisioner
 from datanika_stack.endpoints import text_of
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
+from datanika_stack.private_files import write_private
 from datanika_stack.settings import StackSettings
 from datanika_stack.stack_plan import StackPlan
 from datanika_stack.state import SupervisorLock
@@ -129,9 +130,22 @@ def code_servers() -> None:
     _deployed(lambda: serve_code_locations(StackSettings()))
 
 
-def print_compose_env() -> None:
+def print_compose_env(
+    renew: Annotated[
+        Path | None,
+        typer.Option(help="Renew the service tokens in this file instead; print nothing."),
+    ] = None,
+) -> None:
     """Print a .env for docker-compose.yml with a fresh set of secrets."""
-    typer.echo(compose_env(), nl=False)
+    if renew is None:
+        typer.echo(compose_env(), nl=False)
+        return
+    try:
+        write_private(renew, renewed(renew.read_text()))
+    except OSError as error:
+        _fail(StackError(f"cannot renew {renew}: {error.strerror}"))
+    except StackError as error:
+        _fail(error)
 
 
 def _supervise(plan: StackPlan) -> None:
