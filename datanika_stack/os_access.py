@@ -11,6 +11,7 @@ import pwd
 import stat
 import struct
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,11 +44,15 @@ def ensure_os_user(name: str = POSTGRES_OS_USER) -> OsUser:
     """Returns the account, made as a system account without a login when it does not exist.
 
     Raises:
-        StackError: The account is missing and `useradd` cannot make it.
+        StackError: The account is missing and cannot be made.
     """
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
+        if sys.platform == "darwin":
+            raise StackError(
+                "PostgreSQL cannot run as root: run the stack as yourself, without sudo"
+            ) from None
         command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell"]
         try:
             subprocess.run(  # noqa: S603 - constant arguments

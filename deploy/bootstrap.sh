@@ -8,7 +8,8 @@ venv=$2
     echo "Name another one: make PYTHON=python3.12 …" >&2
     exit 1
 }
-[ -x "$venv/bin/python" ] && exit 0
+# An interrupted set-up leaves an interpreter without pip: that one is made again.
+"$venv/bin/python" -m pip --version >/dev/null 2>&1 && exit 0
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     # Debian keeps venv's pip in a package of its own.
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -19,4 +20,4 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
-"$python" -m venv "$venv"
+"$python" -m venv --clear "$venv"
