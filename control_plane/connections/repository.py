@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
 from control_plane.connections.models import Connection
 from control_plane.tenancy.repository import TenantRepository
 
@@ -21,10 +19,3 @@ class ConnectionRepository(TenantRepository[Connection]):
     def list_by_ids(self, ids: Sequence[int]) -> Sequence[Connection]:
         """Returns the live connections with these ids."""
         return self.session.scalars(self.base().where(Connection.id.in_(ids))).all()
-
-    def taken_slugs(self, base: str) -> set[str]:
-        """Returns the slugs, also of deleted connections, that start with `base`."""
-        statement = select(Connection.slug).where(
-            Connection.org_id == self.org_id, Connection.slug.startswith(base, autoescape=True)
-        )
-        return set(self.session.scalars(statement))

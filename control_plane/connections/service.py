@@ -29,7 +29,6 @@ from control_plane.core.vault import Binding, Vault
 from control_plane.tenancy.service import get_organization
 from datanika_manifest.connectors.base import Direction
 from datanika_manifest.connectors.registry import CONNECTORS
-from datanika_manifest.names import slugify
 
 
 class ConnectionService:
@@ -66,7 +65,7 @@ class ConnectionService:
         split = split_config(declaration, body.config)
         row = Connection(
             org_id=self._org_id,
-            slug=self._free_slug(body.name),
+            slug=self._connections.free_slug(body.name, fallback="c", reserved=["warehouse"]),
             name=body.name,
             connector=body.connector,
             direction=body.direction,
@@ -217,16 +216,6 @@ class ConnectionService:
         if CONNECTORS[row.connector].is_managed:
             raise InvalidState("The managed warehouse is the platform's to change.")
         return row
-
-    def _free_slug(self, name: str) -> str:
-        base = slugify(name, fallback="c")[:55].rstrip("_")
-        taken = self._connections.taken_slugs(base) | {"warehouse"}
-        number = 1
-        slug = base
-        while slug in taken:
-            number += 1
-            slug = f"{base}_{number}"
-        return slug
 
     def _store_secrets(self, row: Connection, secrets: dict[str, str]) -> None:
         row.secrets = self._vault.encrypt(self._wrapped_key(), self._binding(row), secrets)

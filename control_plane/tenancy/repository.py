@@ -1,6 +1,7 @@
 """Repositories that cannot be built, or read, without an org."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import BigInteger, Select, func, select
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 from control_plane.core.database import SoftDeleteMixin
 from control_plane.core.errors import NotFound
 from control_plane.tenancy.models import Organization, OrgOwned
+from datanika_manifest.names import slugify
 
 Row = TypeVar("Row", bound=OrgOwned)
 MAXIMUM_BIGINT = 2**63 - 1
@@ -61,6 +63,22 @@ class TenantRepository(Generic[Row]):
         if row_id is not None:
             statement = statement.where(self.model.id > row_id)
         return self.session.scalars(statement).all()
+
+    def free_slug(self, name: str, *, fallback: str, reserved: Collection[str] = ()) -> str:
+        """Returns a slug for `name` that no row has, deleted ones included: keys carry slugs.
+
+        Args:
+            name: What a person calls the row.
+            fallback: What the slug starts with where the name gives no letter.
+            reserved: Slugs that nobody's row may have.
+        """
+        base = slugify(name, fallback=fallback)[:55].rstrip("_")
+        statement = select(self.model.slug).where(
+            self.model.org_id == self.org_id, self.model.slug.startswith(base, autoescape=True)
+        )
+        taken = {*self.session.scalars(statement), *reserved}
+        candidates = (base if number == 1 else f"{base}_{number}" for number in count(1))
+        return next(slug for slug in candidates if slug not in taken)
 
     def add(self, row: Row) -> Row:
         """Inserts a row of this org and fills its id.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_
 
 from control_plane.tenancy.repository import TenantRepository
 from control_plane.uploads.models import Upload
@@ -32,10 +32,3 @@ class UploadRepository(TenantRepository[Upload]):
             )
         )
         return self.session.scalars(statement.order_by(Upload.id)).all()
-
-    def taken_slugs(self, base: str) -> set[str]:
-        """Returns the slugs, also of deleted uploads, that start with `base`."""
-        statement = select(Upload.slug).where(
-            Upload.org_id == self.org_id, Upload.slug.startswith(base, autoescape=True)
-        )
-        return set(self.session.scalars(statement))

@@ -23,7 +23,6 @@ from control_plane.uploads.placement import Placement, resolve_tables
 from control_plane.uploads.repository import UploadRepository
 from control_plane.uploads.schemas import UploadCreate, UploadUpdate
 from control_plane.uploads.tables import ResolvedTable
-from datanika_manifest.names import slugify
 
 
 class UploadService:
@@ -81,7 +80,7 @@ class UploadService:
         )
         self._refuse_taken_name(body.name)
         self._place(row, config)
-        row.slug = self._free_slug(body.name)
+        row.slug = self._uploads.free_slug(body.name, fallback="u")
         try:
             with self._session.begin_nested():
                 self._uploads.add(row)
@@ -183,16 +182,6 @@ class UploadService:
     def _refuse_taken_name(self, name: str) -> None:
         if self._uploads.find_by_name(name) is not None:
             raise _name_taken(name)
-
-    def _free_slug(self, name: str) -> str:
-        base = slugify(name, fallback="u")[:55].rstrip("_")
-        taken = self._uploads.taken_slugs(base)
-        number = 1
-        slug = base
-        while slug in taken:
-            number += 1
-            slug = f"{base}_{number}"
-        return slug
 
 
 def find_upload(session: Session, org_id: int, upload_id: int) -> Upload | None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ def code_server(
         *["--socket", str(socket_path), "-m", "datanika_dagster.definitions"],
         *["--location-name", location_name(org), "--fixed-server-id", sha256],
     ]
-    output = stderr or Path(tempfile.gettempdir()) / f"code_server_{org}.log"
+    output = stderr or socket_path.with_suffix(".log")
     with output.open("wb") as log:
         process = subprocess.Popen(
             command,
