@@ -18,7 +18,7 @@ from dagster_postgres.utils import pg_url_from_config
 
 from datanika_dagster import settings
 from datanika_dagster.errors import RunRefused
-from datanika_dagster.tags import MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from datanika_dagster.tags import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG, WORKER_TAG
 from datanika_manifest.names import org_of_location
 
 PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
@@ -43,7 +43,11 @@ class StampingRunStorage(PostgresRunStorage):
         """
         org = _org_of(dagster_run)
         self._check_lineage(dagster_run, org)
-        return super().add_run(dagster_run.with_tags(_stamped(dagster_run.tags, org)))
+        tags = _stamped(dagster_run.tags, org)
+        if dagster_run.parent_run_id:
+            # A retry is given its parent's tags, and is not what that request launched.
+            tags.pop(LAUNCH_TAG, None)
+        return super().add_run(dagster_run.with_tags(tags))
 
     def add_historical_run(self, dagster_run: DagsterRun, run_creation_time: Any) -> DagsterRun:
         """Refuses: nothing here imports runs, and they would not be stamped.

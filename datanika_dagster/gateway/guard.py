@@ -1,7 +1,7 @@
 """Lets requests through to Dagster's webserver that come from somebody who may use it.
 
-Dagster's own server knows no login and accepts GraphQL by GET and as plain text. In this release
-only platform operators and the control plane itself may pass, since behind it is every org.
+Dagster's own server knows no login and accepts GraphQL by GET and as plain text. Only
+platform operators and the control plane itself may pass, since behind it is every org.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from dagster._core.utils import make_new_run_id
 
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.storage import StampingRunStorage
-from datanika_dagster.tags import MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from datanika_dagster.tags import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG, WORKER_TAG
 
 
 def run_of(location, **fields):
@@ -81,6 +81,15 @@ class TestLineage:
         parent = storage.add_run(run_of("org_acme"))
         child = run_of("org_acme", parent_run_id=parent.run_id, root_run_id=parent.run_id)
         assert storage.add_run(child)
+
+    def test_a_child_is_not_what_its_parents_launch_made(self, storage):
+        tags = {LAUNCH_TAG: "4711", "mine": "kept"}
+        parent = storage.add_run(run_of("org_acme", tags=tags))
+        lineage = {"parent_run_id": parent.run_id, "root_run_id": parent.run_id}
+        child = storage.add_run(run_of("org_acme", tags=tags, **lineage))
+        assert tags_of(storage, parent)[LAUNCH_TAG] == "4711"
+        assert LAUNCH_TAG not in tags_of(storage, child)
+        assert tags_of(storage, child)["mine"] == "kept"
 
     @pytest.mark.parametrize("field", ["parent_run_id", "root_run_id"])
     @pytest.mark.parametrize("location", ["org_globex", "org_acm", "elsewhere"])
