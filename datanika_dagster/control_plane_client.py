@@ -46,6 +46,14 @@ class Redeemed(_Answer):
     org_id: int
     connections: dict[str, dict[str, Any]]
     allowed_networks: tuple[str, ...] = ()
+    refused_endpoints: tuple[tuple[str, int], ...] = ()
+
+    def networks(self) -> dict[str, Any]:
+        """Returns what the jobs are told about networks, for their payloads."""
+        return {
+            "allowed_networks": list(self.allowed_networks),
+            "refused_endpoints": [list(endpoint) for endpoint in self.refused_endpoints],
+        }
 
 
 class Session(_Answer):

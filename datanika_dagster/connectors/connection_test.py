@@ -11,7 +11,7 @@ import psycopg
 
 from datanika_dagster.connectors import errors
 from datanika_dagster.connectors.endpoint import Endpoint
-from datanika_dagster.connectors.registry import endpoint
+from datanika_dagster.connectors.registry import of_payload
 from datanika_dagster.launcher.job import Job, JobError, Secrets
 from datanika_manifest.connectors.base import Direction
 
@@ -24,7 +24,7 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
 
     Args:
         job: The channel to the caller.
-        payload: `connection` (slug), `direction`, `allowed_networks`.
+        payload: `connection` (slug), `direction`, `allowed_networks`, `refused_endpoints`.
         secrets: The credentials of that connection.
 
     Returns:
@@ -36,7 +36,7 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
     """
     started = time.monotonic()
     slug = payload["connection"]
-    target = endpoint(secrets[slug], payload.get("allowed_networks") or ())
+    target = of_payload(secrets[slug], payload)
     version = _look(target, Direction(payload.get("direction") or Direction.SOURCE))
     duration_ms = round((time.monotonic() - started) * 1000)
     job.log("info", f"Connection '{slug}' works: {version}, {duration_ms} ms")

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from datanika_dagster.connectors import errors
-from datanika_dagster.connectors.registry import endpoint
+from datanika_dagster.connectors.registry import of_payload
 from datanika_dagster.launcher.job import Job, Secrets
 
 _KINDS = {
@@ -54,7 +54,8 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
 
     Args:
         job: The channel to the caller.
-        payload: `connection` (slug), `schema` (name, or None for all), `allowed_networks`.
+        payload: `connection` (slug), `schema` (name, or None for all), `allowed_networks`,
+            `refused_endpoints`.
         secrets: The credentials of that connection.
 
     Returns:
@@ -64,7 +65,7 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
     Raises:
         JobError: The connection fails, or the catalog cannot be read.
     """
-    source = endpoint(secrets[payload["connection"]], payload.get("allowed_networks") or ())
+    source = of_payload(secrets[payload["connection"]], payload)
     with source.connect() as connection:
         try:
             tables = discover_tables(connection, payload.get("schema"))

@@ -31,6 +31,7 @@ select set_config(name, wanted, false) from pg_settings
 join (values ('idle_session_timeout', '0'), ('client_connection_check_interval', %s))
   as session (known, wanted) on known = name
 """
+SAFE_AUTHENTICATION = "scram-sha-256,md5"
 CONNECTION_CHECK = "5s"
 
 
@@ -119,6 +120,9 @@ class Endpoint:
             parameters["hostaddr"] = self.addresses[0]
         if self.sslmode in ("verify-ca", "verify-full"):
             parameters["sslrootcert"] = certifi.where()
+        else:
+            # Whoever answers could be anybody, and must not be told the password.
+            parameters["require_auth"] = SAFE_AUTHENTICATION
         return parameters
 
     def url(self, *, application_name: str = "datanika") -> str:
@@ -160,10 +164,14 @@ class Endpoint:
             return connection
         except psycopg.Error as error:
             # `from None`: the driver's exception would carry the connection's parameters along.
-            raise self.failure(error) from None
+            raise self._failure(error, parameters["connect_timeout"]) from None
 
-    def failure(self, error: psycopg.Error) -> JobError:
-        """Tells what a failed connection attempt to this endpoint means."""
+    def _failure(self, error: psycopg.Error, timeout_seconds: float) -> JobError:
         return errors.from_start_up(
-            str(error), host=self.host, port=self.port, database=self.database, user=self.user
+            str(error),
+            host=self.host,
+            port=self.port,
+            database=self.database,
+            user=self.user,
+            timeout_seconds=timeout_seconds,
         )

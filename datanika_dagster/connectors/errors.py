@@ -10,6 +10,7 @@ import re
 from datanika_dagster.launcher.job import JobError
 
 _NO_POSTGRESQL = re.compile(r"invalid response to SSL negotiation|expected authentication", re.I)
+_REQUIREMENT = re.compile(r"authentication method requirement", re.IGNORECASE)
 _PASSWORD = re.compile(r"password authentication failed|no password supplied", re.IGNORECASE)
 _AUTH = re.compile(
     r"authentication failed|"
@@ -74,7 +75,9 @@ def permission(message: str) -> JobError:
     return JobError("connection.permission", message, field="user")
 
 
-def from_start_up(text: str, *, host: str, port: int, database: str, user: str) -> JobError:
+def from_start_up(
+    text: str, *, host: str, port: int, database: str, user: str, timeout_seconds: float
+) -> JobError:
     """Tells what a failed connection attempt means.
 
     Args:
@@ -83,6 +86,7 @@ def from_start_up(text: str, *, host: str, port: int, database: str, user: str) 
         port: TCP port.
         database: The database that was asked for.
         user: The role that tried.
+        timeout_seconds: How long the attempt could take.
     """
     if _DATABASE.search(text):
         return JobError(
@@ -94,6 +98,8 @@ def from_start_up(text: str, *, host: str, port: int, database: str, user: str) 
         return permission(f"The role '{user}' may not connect to the database '{database}'.")
     if _NO_POSTGRESQL.search(text):
         return refused(host, port, "what answers there is no PostgreSQL")
+    if _REQUIREMENT.search(text):
+        return _unsafe_auth(host, port)
     if _PASSWORD.search(text):
         return _auth(host, port, user)
     # "no pg_hba.conf entry …, no encryption" is about TLS, not about the password.
@@ -101,14 +107,14 @@ def from_start_up(text: str, *, host: str, port: int, database: str, user: str) 
         return _tls(host, port, text)
     if _AUTH.search(text):
         return _auth(host, port, user)
-    return _unreachable(text, host, port)
+    return _unreachable(text, host, port, timeout_seconds)
 
 
-def _unreachable(text: str, host: str, port: int) -> JobError:
+def _unreachable(text: str, host: str, port: int, timeout_seconds: float) -> JobError:
     if _BUSY.search(text):
         return refused(host, port, "the server has no free connection slots")
     if _TIMEOUT.search(text):
-        return timeout(host, port, 2)
+        return timeout(host, port, timeout_seconds)
     if _REFUSED.search(text):
         return refused(host, port)
     return refused(host, port, "the server ended the connection, or is no PostgreSQL")
@@ -119,6 +125,15 @@ def _auth(host: str, port: int, user: str) -> JobError:
         "connection.auth",
         f"{host}:{port} refused the role '{user}' or its password.",
         field="password",
+    )
+
+
+def _unsafe_auth(host: str, port: int) -> JobError:
+    return JobError(
+        "connection.auth",
+        f"{host}:{port} does not ask for the password by SCRAM or MD5. It is given in another way "
+        "only to a server whose certificate is verified: set sslmode to 'verify-full'.",
+        field="sslmode",
     )
 
 

@@ -1,18 +1,21 @@
-"""Which addresses a tenant's host name may lead to (architecture, decision 20).
+"""Which addresses a tenant's host name may lead to (docs/decisions/0023-checked-addresses.md).
 
 A name is resolved once, every address it has is checked, and the address that was checked is the
 one that is connected to: a second look-up could answer differently (DNS rebinding). Names are
 never compared, so that spellings such as `127.1` or `2130706433` gain nothing.
 """
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from typing import Any
 
 from datanika_dagster.connectors import errors
+from datanika_dagster.launcher.job import JobError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -33,6 +36,8 @@ _REFUSED = tuple(
         # https://www.iana.org/assignments/iana-ipv6-special-registry
         "::/128",
         "::1/128",
+        "64:ff9b:1::/48",
+        "::ffff:0:0:0/96",
         "100::/64",
         "2001::/32",
         "2002::/16",
@@ -54,19 +59,30 @@ class NetworkPolicy:
     """What may be connected to.
 
     Attributes:
-        allowed: Networks that the platform's operator opened; they win over every refusal.
+        allowed: Networks that the platform's operator opened; they win over every refused network.
+        refused_endpoints: Host and port of the platform's own services, which nothing opens.
     """
 
     allowed: tuple[Network, ...] = ()
+    refused_endpoints: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def of(cls, cidrs: Iterable[str]) -> "NetworkPolicy":
-        """Makes a policy from CIDR texts.
+    def of(
+        cls, cidrs: Iterable[str], refused_endpoints: Iterable[Sequence[Any]] = ()
+    ) -> "NetworkPolicy":
+        """Makes a policy from texts.
+
+        Args:
+            cidrs: The opened networks.
+            refused_endpoints: Pairs of host and port.
 
         Raises:
             ValueError: A text is not a network.
         """
-        return cls(tuple(ipaddress.ip_network(cidr.strip(), strict=False) for cidr in cidrs))
+        return cls(
+            tuple(ipaddress.ip_network(cidr.strip(), strict=False) for cidr in cidrs),
+            tuple((str(host), int(port)) for host, port in refused_endpoints),
+        )
 
     def allows(self, address: Address) -> bool:
         """Tells whether `address`, and every address hidden inside it, may be connected to."""
@@ -84,15 +100,39 @@ class NetworkPolicy:
                 where any of them is refused.
         """
         addresses = _look_up(host, port)
-        refused = [str(a) for a in addresses if not self.allows(a)]
+        own = self._own_addresses(port)
+        refused = [str(a) for a in addresses if not self.allows(a) or _is_one_of(a, own)]
         if refused:
             raise errors.network_denied(host, refused[0])
         return tuple(str(address) for address in addresses)
+
+    def _own_addresses(self, port: int) -> list[Address]:
+        own: list[Address] = []
+        for host, own_port in self.refused_endpoints:
+            # A name that leads nowhere from here is no service that could be reached from here.
+            if own_port == port:
+                with contextlib.suppress(JobError):
+                    own.extend(_look_up(host, port))
+        return own
 
     def _allows_plain(self, address: Address) -> bool:
         if any(address in network for network in self.allowed):
             return True
         return not any(address in network for network in _REFUSED)
+
+
+def _is_one_of(address: Address, own: Iterable[Address]) -> bool:
+    """Tells whether `address` leads to one of `own`; all of loopback is the same machine."""
+    inner = _unwrapped(address)
+    return any(
+        found == service or (_is_this_machine(found) and _is_this_machine(service))
+        for found in inner
+        for service in own
+    )
+
+
+def _is_this_machine(address: Address) -> bool:
+    return address.is_loopback or address.is_unspecified
 
 
 def _unwrapped(address: Address) -> Sequence[Address]:

@@ -28,10 +28,10 @@ class Granted:
     """What a run may use.
 
     Attributes:
-        allowed_networks: Networks that its connections may reach although refused by default.
+        networks: What its jobs are told about networks, part of their payloads.
     """
 
-    allowed_networks: tuple[str, ...]
+    networks: Mapping[str, Any]
     _connections: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def only(self, *slugs: str) -> Secrets:
@@ -104,7 +104,7 @@ def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Grante
         redeemed = _exchange(token, config)
     if redeemed.org != manifest.org:
         raise ExecutionError("The task token belongs to another organization.")
-    return Granted(redeemed.allowed_networks, redeemed.connections)
+    return Granted(redeemed.networks(), redeemed.connections)
 
 
 def _exchange(token: str, config: Settings) -> Redeemed:

@@ -126,7 +126,7 @@ def _do(request: Request, work_dir: Path) -> dict[str, Any]:
     output = RedactedOutput(redactor, 2)
     payload = dict(request.payload)
     if redeemed:
-        payload["allowed_networks"] = list(redeemed.allowed_networks)
+        payload |= redeemed.networks()
     outcome = jobs.invoke(request.kind, TaskJob(work_dir, redactor), payload, secrets)
     output.close()
     # A value is the user's own data: only what we say ourselves is redacted.

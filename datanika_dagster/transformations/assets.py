@@ -87,7 +87,7 @@ def _build(
         "org": manifest.org,
         "org_id": manifest.org_id,
         "run_id": context.run.run_id,
-        "allowed_networks": list(granted.allowed_networks),
+        **granted.networks,
     }
     yield from run_side.run_job(
         context,

@@ -62,12 +62,13 @@ def endpoint(secret: Mapping[str, Any], payload: Mapping[str, Any]) -> Endpoint:
 
     Args:
         secret: The connection, `{"connector": …, "config": {…}}`.
-        payload: The job's; `allowed_networks` is what the operator opened.
+        payload: The job's; `allowed_networks` is what the operator opened,
+            `refused_endpoints` what nobody may reach.
 
     Raises:
         JobError: The host cannot or may not be reached.
     """
-    return registry.endpoint(secret, payload.get("allowed_networks", ())).pinned()
+    return registry.of_payload(secret, payload).pinned()
 
 
 def set_environment(
@@ -99,9 +100,9 @@ def set_environment(
     }
     # dbt-postgres knows no such settings, but libpq takes what it is not given from these: the
     # address that the network policy checked, and no file of the operating-system user.
-    for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode"):
+    for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode", "require_auth"):
         if parameter in libpq:
-            variables[f"PG{parameter.upper()}"] = str(libpq[parameter])
+            variables[f"PG{parameter.upper().replace('_', '')}"] = str(libpq[parameter])
     if is_read_only:
         variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
     settings.put_into_environment(variables)

@@ -73,7 +73,7 @@ def _load(
         ],
         "org": manifest.org,
         "run_id": context.run.run_id,
-        "allowed_networks": list(granted.allowed_networks),
+        **granted.networks,
     }
     yield from run_side.run_job(
         context,

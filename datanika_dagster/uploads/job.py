@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from datanika_dagster.connectors.endpoint import Endpoint
-from datanika_dagster.connectors.registry import endpoint
+from datanika_dagster.connectors.registry import of_payload
 from datanika_dagster.launcher.job import Job, JobError, Secrets
 from datanika_dagster.uploads import errors
 from datanika_dagster.uploads.lock import WAIT_SECONDS, UploadLock, lock_key, settle, upload_lock
@@ -25,7 +25,8 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
     Args:
         job: The channel to the run.
         payload: `upload` (JSON of `datanika_manifest.uploads.Upload`), `tables` (asset keys of
-            the tables to load; absent: all), `org`, `run_id`, `allowed_networks`.
+            the tables to load; absent: all), `org`, `run_id`, `allowed_networks`,
+            `refused_endpoints`.
         secrets: The credentials of the upload's two connections.
 
     Returns:
@@ -36,9 +37,8 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
             did not fail are loaded and reported all the same.
     """
     upload = Upload.model_validate(payload["upload"])
-    networks = payload.get("allowed_networks") or ()
-    source = endpoint(secrets[upload.source], networks)
-    destination = endpoint(secrets[upload.destination], networks)
+    source = of_payload(secrets[upload.source], payload)
+    destination = of_payload(secrets[upload.destination], payload)
     name = names.join(payload["org"], upload.slug)
     key = lock_key("upload", name)
     with upload_lock(job, destination, key, name, LOCK_WAIT_SECONDS) as lock:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from datanika_dagster.connectors import connection_test
+from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.launcher.job import JobError
 from datanika_stack.postgres import EmbeddedPostgres
 from tests.datanika_dagster.databases import LOOPBACK, Database, RecordingJob
@@ -77,6 +78,20 @@ def test_loopback_is_denied_unless_opened(database: Database, tmp_path: Path) ->
         check(database, tmp_path, networks=[])
     assert caught.value.code == "connection.network_denied"
     assert "DATANIKA_ALLOWED_NETWORKS" in caught.value.message
+
+
+def test_a_service_of_the_platform_is_denied_although_its_network_is_open(
+    database: Database, tmp_path: Path
+) -> None:
+    secret = {"connector": "postgres", "config": database.config}
+    payload = {
+        "connection": "shop",
+        "allowed_networks": LOOPBACK,
+        "refused_endpoints": [["127.0.0.1", database.cluster.port]],
+    }
+    with pytest.raises(JobError) as caught:
+        connection_test.run(RecordingJob(tmp_path), payload, {"shop": secret})
+    assert caught.value.code == "connection.network_denied"
 
 
 @pytest.fixture
@@ -173,6 +188,15 @@ def test_a_server_that_wants_tls(
     finally:
         hba.write_text(before)
     time.sleep(0.2)
+
+
+def test_a_timeout_names_its_own_length(stranger: tuple[socket.socket, int]) -> None:
+    silent = Endpoint("127.0.0.1", stranger[1], "d", "u", "p", addresses=("127.0.0.1",))
+    with (
+        pytest.raises(JobError, match="did not answer within 3 s"),
+        silent.connect(connect_timeout_seconds=3),
+    ):
+        pass
 
 
 def test_a_managed_warehouse_needs_no_opened_network(database: Database, tmp_path: Path) -> None:

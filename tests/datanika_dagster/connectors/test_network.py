@@ -23,6 +23,10 @@ REFUSED = [
     "2002:7f00:1::",
     "2002:0808:0808::",
     "64:ff9b::7f00:1",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b:1:ffff::1",
+    "::ffff:0:127.0.0.1",
+    "::ffff:0:8.8.8.8",
     "ff02::1",
     "224.0.0.1",
     "255.255.255.255",
@@ -30,7 +34,15 @@ REFUSED = [
     "168.63.129.16",
     "fd00:ec2::254",
 ]
-ALLOWED = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "8.8.8.8", "fd12::1", "2606:4700::1111"]
+ALLOWED = [
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "8.8.8.8",
+    "fd12::1",
+    "2606:4700::1111",
+]
 
 
 @pytest.mark.parametrize("host", REFUSED)
@@ -52,6 +64,33 @@ def test_the_operator_opens_networks() -> None:
     assert policy.resolve("169.254.1.1", 5432) == ("169.254.1.1",)
     with pytest.raises(JobError):
         policy.resolve("::1", 5432)
+
+
+OWN = [("127.0.0.1", 18072), ("localhost", 18070), ("no-such-host.invalid", 18070)]
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("127.0.0.1", 18072),
+        ("127.1", 18072),
+        ("127.0.0.2", 18072),
+        ("0.0.0.0", 18072),
+        ("::1", 18072),
+        ("::ffff:127.0.0.1", 18072),
+        ("127.0.0.1", 18070),
+    ],
+)
+def test_the_platforms_own_services_are_refused_in_an_opened_network(host: str, port: int) -> None:
+    policy = NetworkPolicy.of(["0.0.0.0/0", "::/0"], OWN)
+    with pytest.raises(JobError) as caught:
+        policy.resolve(host, port)
+    assert caught.value.code == "connection.network_denied"
+
+
+def test_other_ports_of_an_opened_network_are_not() -> None:
+    policy = NetworkPolicy.of(["127.0.0.0/8"], OWN)
+    assert policy.resolve("127.0.0.1", 18073) == ("127.0.0.1",)
 
 
 def test_one_refused_address_refuses_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
