@@ -11,8 +11,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
+
+_NOTE_CHARACTERS = 60
 
 
 class Surface(Protocol):
@@ -24,6 +27,10 @@ class Surface(Protocol):
 
     def end(self, key: str, title: str, detail: str, seconds: float) -> None:
         """Shows that it is done."""
+        ...
+
+    def note(self, key: str, text: str) -> None:
+        """Shows what it is doing."""
         ...
 
     def fail(self, key: str, title: str) -> None:
@@ -74,8 +81,13 @@ class Display:
         self.seconds[key] = round(time.monotonic() - started, 2)
         self._surface.end(key, title, "", self.seconds[key])
 
-    def run_changed(self, run: dict[str, Any]) -> None:
-        """Shows the tables and models of a run as they are finished."""
+    def note(self, key: str, text: str) -> None:
+        """Shows what a phase is doing just now, where there is a terminal to show it on."""
+        lines = text.splitlines()
+        self._surface.note(key, lines[0][:_NOTE_CHARACTERS] if lines else "")
+
+    def run_ended(self, run: dict[str, Any]) -> None:
+        """Shows the tables and models that a run has made."""
         for asset in run["assets"]:
             if asset["name"] in self._shown_assets:
                 continue
@@ -105,6 +117,10 @@ class _Live:
             self._tasks[key], completed=1, mark="[green]✓[/]", detail=detail, time=shown
         )
 
+    def note(self, key: str, text: str) -> None:
+        if key in self._tasks:
+            self._progress.update(self._tasks[key], detail=escape(text))
+
     def fail(self, key: str, title: str) -> None:
         self._progress.update(self._tasks[key], completed=1, mark="[red]✗[/]")
 
@@ -119,6 +135,9 @@ class _Lines:
     def end(self, key: str, title: str, detail: str, seconds: float) -> None:
         parts = [title, detail, f"{seconds:.1f} s" if seconds else ""]
         self._console.print(Text("  ".join(part for part in parts if part)), soft_wrap=True)
+
+    def note(self, key: str, text: str) -> None:
+        """Nothing: a line says what is done."""
 
     def fail(self, key: str, title: str) -> None:
         self._console.print(Text(f"{title}: failed"), soft_wrap=True)

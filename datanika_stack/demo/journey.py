@@ -126,9 +126,10 @@ class Journey:
         run = follow_run(
             self.client,
             path,
-            on_change=self.display.run_changed,
+            on_line=lambda line: self.display.note("run", line["message"]),
             timeout_seconds=RUN_TIMEOUT_SECONDS,
         )
+        self.display.run_ended(run)
         if run["status"] != SUCCESS:
             raise DemoFailedError(self._explain(run, path))
         return run
