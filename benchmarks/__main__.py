@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import code_location, first_light
+from benchmarks import code_location, first_light, installation
 from benchmarks.harness import Measure, console, print_measures, write_result
 from benchmarks.workspace import Workspace
 
 BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
+    # First, while no stack of ours is running yet.
+    "installation": installation.measure,
     "first_light": first_light.measure,
     "code_location": code_location.measure,
 }
@@ -37,11 +39,14 @@ def main(
         for name in names or BENCHMARKS:
             load_average = os.getloadavg()[0]
             measures = BENCHMARKS[name](workspace)
+            if not measures:
+                continue
             print_measures(name, measures)
             path = write_result(name, load_average, measures)
             console.print(f"written to {path}", style="dim")
             all_ok = all_ok and all(measure.ok for measure in measures)
     finally:
+        workspace.stop()
         shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if all_ok else 1)
 

@@ -55,21 +55,18 @@ def _build_cpu_seconds(variant: str) -> float:
 
 def _code_server_mb(workspace: Workspace) -> float:
     """Returns the memory of the demo org's code server, once it has loaded its definitions."""
-    workspace.start()
-    try:
-        servers: list[int] = []
+    workspace.ensure_running()
+    servers: list[int] = []
 
-        def is_running() -> bool:
-            found = workspace.status()["processes"]
-            running = [p for p in found if p["name"].startswith("code") and p["state"] == "running"]
-            servers[:] = [server["pid"] for server in running]
-            return bool(servers)
+    def is_running() -> bool:
+        found = workspace.status()["processes"]
+        running = [p for p in found if p["name"].startswith("code") and p["state"] == "running"]
+        servers[:] = [server["pid"] for server in running]
+        return bool(servers)
 
-        if not wait_for(is_running, timeout_seconds=START_TIMEOUT_SECONDS):
-            raise BenchmarkError("The org's code server did not start.")
-        return max(map(_pss_mb, servers))
-    finally:
-        workspace.stop()
+    if not wait_for(is_running, timeout_seconds=START_TIMEOUT_SECONDS):
+        raise BenchmarkError("The org's code server did not start.")
+    return max(map(_pss_mb, servers))
 
 
 def _pss_mb(pid: int) -> float:

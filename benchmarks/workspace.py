@@ -1,4 +1,4 @@
-"""The stack that benchmarks share: one home on which the demo has run once."""
+"""The stacks that benchmarks share: homes on which the demo has run, one per round."""
 
 import json
 import subprocess
@@ -39,20 +39,34 @@ class Workspace:
     quick: bool
 
     @property
+    def rounds(self) -> int:
+        """How often something is measured that takes a minute."""
+        return 1 if self.quick else 3
+
+    @property
     def home(self) -> Path:
-        return self.directory / "demo"
+        """The home of the first round, whose data the other measures use."""
+        return self.directory / "demo0"
 
     @cached_property
-    def demo(self) -> Demo:
-        """The demo on an empty home, once per process; the stack is down afterwards."""
-        options = ["--json", "--exit", "--home", str(self.home), "--port", str(self.port)]
+    def demos(self) -> list[Demo]:
+        """The demo on an empty home, once per round; every stack is down afterwards."""
+        return [self._demo(self.directory / f"demo{number}") for number in range(self.rounds)]
+
+    def _demo(self, home: Path) -> Demo:
+        options = ["--json", "--exit", "--home", str(home), "--port", str(self.port)]
         started = time.monotonic()
         output = run_datanika("demo", *options)
         return Demo(time.monotonic() - started, json.loads(output))
 
+    def ensure_running(self) -> None:
+        """Starts the demo's stack unless the measure before has left it running."""
+        if not self.home.exists() or self.status()["state"] == "stopped":
+            self.start()
+
     def start(self) -> float:
         """Starts the demo's stack, and with it its source, again; returns the seconds it took."""
-        _ = self.demo
+        _ = self.demos
         return up(self.home, self.port)
 
     def status(self) -> dict[str, Any]:
@@ -60,8 +74,9 @@ class Workspace:
         return json.loads(run_datanika("status", "--json", "--home", str(self.home)))
 
     def stop(self) -> None:
-        """Stops the demo's stack and, with it, its source."""
-        run_datanika("down", "--home", str(self.home))
+        """Stops the demo's stack, where one was made, and with it its source."""
+        if self.home.exists():
+            run_datanika("down", "--home", str(self.home))
 
 
 def up(home: Path, port: int) -> float:
