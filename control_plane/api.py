@@ -1,6 +1,7 @@
 """The one list of routers."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from control_plane.access.api_keys import endpoints as api_keys
 from control_plane.access.audit_log import endpoints as audit_log
@@ -61,11 +62,19 @@ USAGES = Usages(
 )
 
 
+# What /docs offers to sign in with; `access/caller.py` is what checks either.
+CREDENTIALS = [
+    Depends(HTTPBearer(auto_error=False, description="An access token.")),
+    Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")),
+]
+
+
 def public_router() -> APIRouter:
     """Returns the REST API under `/api/v1`."""
     api = APIRouter(prefix="/api/v1")
     for router in ROUTERS:
-        api.include_router(router)
+        dependencies = [] if router is sign_in.router else CREDENTIALS
+        api.include_router(router, dependencies=dependencies)
     return api
 
 

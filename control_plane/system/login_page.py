@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 STYLE = """
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0}
-form{display:grid;gap:.75rem;width:min(20rem,90vw)}
+form{display:grid;gap:1rem;width:min(20rem,90vw)}
+label{display:grid;gap:.25rem}
 input,button{font:inherit;padding:.6rem;border-radius:.4rem;border:1px solid #8888}
 button{background:#3b5bdb;color:#fff;border:0;cursor:pointer}
 p{margin:0;color:#c92a2a}

@@ -38,6 +38,9 @@ def test_openapi_is_3_1_and_keeps_internal_routes_out(anonymous: TestClient):
         operation for methods in document["paths"].values() for operation in methods.values()
     ]
     assert all(operation.get("summary") for operation in operations)
+    schemes = document["components"]["securitySchemes"]
+    assert {scheme["type"] for scheme in schemes.values()} == {"http", "apiKey"}
+    assert document["paths"]["/api/v1/orgs/{org}/runs"]["get"]["security"]
 
 
 def test_answers_carry_security_headers_and_a_trace_id(anonymous: TestClient):
