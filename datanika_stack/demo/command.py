@@ -58,6 +58,8 @@ def demo(
     """
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell starts what runs in its background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stack: LocalStack | None = None
     try:
         stack = LocalStack.at(Home.at(home or ClientSettings().home), port)

@@ -191,3 +191,20 @@ class TestFailure:
         assert output == ""
         assert str(port) in errors
         assert nothing_listens(port)
+
+
+class TestInterrupted:
+    def test_ctrl_c_before_its_end_stops_everything(self, tmp_path):
+        port, home = free_base_port(), Home.at(tmp_path / "home")
+        process = start(home.path, port, "--json")
+        try:
+            assert wait_for(lambda: control.status_of(home).state == "running", timeout_seconds=180)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+            control.stop(home)
+        assert process.returncode == 130, errors
+        assert output == ""
+        assert nothing_listens(port)
