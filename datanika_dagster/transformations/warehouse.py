@@ -13,7 +13,7 @@ import yaml
 
 from datanika_dagster import settings
 from datanika_dagster.connectors import registry
-from datanika_dagster.connectors.endpoint import Endpoint
+from datanika_dagster.connectors.endpoint import CONNECTION_CHECK, Endpoint
 from datanika_dagster.transformations.errors import TransformationError
 
 APPLICATION_NAME = "datanika dbt"
@@ -103,9 +103,25 @@ def set_environment(
     for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode", "require_auth"):
         if parameter in libpq:
             variables[f"PG{parameter.upper().replace('_', '')}"] = str(libpq[parameter])
-    if is_read_only:
-        variables["PGOPTIONS"] = "-c default_transaction_read_only=on"
+    if options := _options(warehouse, is_read_only=is_read_only):
+        variables["PGOPTIONS"] = options
     settings.put_into_environment(variables)
+
+
+def _options(warehouse: Endpoint, *, is_read_only: bool) -> str:
+    """Returns settings of dbt's sessions, for start-up: dbt has no other place for them.
+
+    A model can take the time limit off its statement. That its job was killed must end it all
+    the same, so the server is told to look, unless it knows no such setting or is behind a pooler
+    that takes no options.
+    """
+    required = "-c default_transaction_read_only=on" if is_read_only else ""
+    wanted = f"{required} -c client_connection_check_interval={CONNECTION_CHECK}".strip()
+    try:
+        psycopg.connect(**warehouse.connection_parameters(), options=wanted).close()
+    except psycopg.Error:
+        return required
+    return wanted
 
 
 @contextmanager

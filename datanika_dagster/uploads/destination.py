@@ -19,6 +19,7 @@ from dlt.common.schema.typing import TColumnSchema, TColumnType, TSchemaTables
 from dlt.destinations.impl.postgres.factory import PostgresTypeMapper, postgres
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 
+from datanika_dagster.connectors.endpoint import CONNECTION_CHECK
 from datanika_dagster.launcher.job import JobError
 from datanika_dagster.uploads import pending
 from datanika_dagster.uploads.lock import lock_key
@@ -88,6 +89,16 @@ class CopyPipeClient(PostgresClient):
     """A PostgreSQL client whose `csv` jobs are tickets."""
 
     transfers: ClassVar[Mapping[str, Transfer]] = {}
+
+    def __enter__(self) -> "CopyPipeClient":
+        super().__enter__()
+        # The server notices that this job was killed, whatever its statement waits for.
+        self.sql_client.execute_sql(
+            "SELECT set_config(name, %s, false) FROM pg_settings"
+            " WHERE name = 'client_connection_check_interval'",
+            CONNECTION_CHECK,
+        )
+        return self
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False
