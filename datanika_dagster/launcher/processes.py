@@ -1,7 +1,6 @@
 """Starting and stopping the processes that runs and jobs are.
 
-It knows the operating system and nothing of runs. The next release forks a warm host instead;
-callers will not notice.
+It knows the operating system and nothing of runs.
 """
 
 import contextlib
@@ -13,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import IO
+
+from datanika_dagster.launcher import work_directories
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -79,15 +79,24 @@ def harden_this_process() -> None:
         return
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    hide_this_process()
+
+
+def hide_this_process() -> None:
+    """Where the system can: other processes of the user cannot read memory or environment.
+
+    Root reads everything all the same (https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 @contextlib.contextmanager
 def private_directory(parent: Path, prefix: str) -> Iterator[Path]:
     """Gives a fresh directory that only this user can read, and removes it afterwards."""
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    directory = Path(mkdtemp(prefix=f"{prefix}_", dir=parent))
+    directory = work_directories.create(parent, prefix)
+    work_directories.own(directory, os.getpid())
     try:
         yield directory
     finally:

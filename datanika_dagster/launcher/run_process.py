@@ -7,16 +7,17 @@ import signal
 import subprocess
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 from datanika_dagster import settings
-from datanika_dagster.launcher import processes, worker
+from datanika_dagster.launcher import processes, work_directories, worker
 from datanika_dagster.launcher.task_token import pipe_with
 from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.settings import Settings
 
 LOGS = "run_logs"
+RUN_MODULE = "datanika_dagster.launcher.run_main"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ def start(
         manifest_sha256: The manifest that it was planned from.
     """
     config = settings.read()
-    config.work_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
-    home = Path(mkdtemp(prefix="run_", dir=config.work_dir()))
+    _sweep_once(config.work_dir())
+    home = work_directories.create(config.work_dir(), "run")
     token_fd = pipe_with(token)
     try:
         with log_file(config, run_id).open("ab") as output:
             process = processes.start(
-                ["-m", "dagster", "api", "execute_run", execute_run_arguments],
+                ["-m", RUN_MODULE, "api", "execute_run", execute_run_arguments],
                 environment=_environment(config, home)
                 | {
                     "DATANIKA_ORG": org,
@@ -73,7 +74,14 @@ def start(
             )
     finally:
         os.close(token_fd)
+    work_directories.own(home, process.pid)
     return RunProcess(process, home)
+
+
+@cache
+def _sweep_once(work_dir: Path) -> None:
+    # With a launcher's first run: every process that looks at the instance makes a launcher.
+    work_directories.sweep(work_dir)
 
 
 def log_file(config: Settings, run_id: str) -> Path:

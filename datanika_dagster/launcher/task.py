@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from datanika_dagster import settings
 from datanika_dagster.control_plane_client import ControlPlaneClient, Redeemed
 from datanika_dagster.errors import ExecutionError
-from datanika_dagster.launcher import jobs, processes
+from datanika_dagster.launcher import jobs, processes, work_directories
 from datanika_dagster.launcher.job import LogLevel
 from datanika_dagster.launcher.redaction import RedactedOutput, Redactor
 from datanika_dagster.launcher.texts import storable
@@ -37,6 +37,7 @@ class Request(BaseModel):
     token: SecretStr | None = None
     control_plane_url: str
     deadline_seconds: float
+    home: Path | None = None
 
 
 class TaskJob:
@@ -99,11 +100,12 @@ class _Answer:
 def main() -> None:
     """Does the task that stdin describes and writes the answer to stdout."""
     processes.harden_this_process()
-    work_dir = Path(mkdtemp(prefix="datanika_task_"))
     # What libraries print must not get into the answer.
-    answer = _Answer(os.dup(1), work_dir)
+    answer_fd = os.dup(1)
     os.dup2(2, 1)
     request = Request.model_validate_json(sys.stdin.buffer.read())
+    work_dir = _work_dir(request)
+    answer = _Answer(answer_fd, work_dir)
     watchdog = threading.Timer(request.deadline_seconds, answer.give_up, [request.deadline_seconds])
     watchdog.daemon = True
     watchdog.start()
@@ -114,6 +116,13 @@ def main() -> None:
     answer.give(_do(request, work_dir))
     # Not sys.exit: threads of an engine must not keep a task alive that is done.
     os._exit(0)
+
+
+def _work_dir(request: Request) -> Path:
+    parent = request.home.absolute() / "work" if request.home else Path(gettempdir())
+    directory = work_directories.create(parent, "task")
+    work_directories.own(directory, os.getpid())
+    return directory
 
 
 def _do(request: Request, work_dir: Path) -> dict[str, Any]:

@@ -26,7 +26,9 @@ ALLOWED = {
     *("DATANIKA_HOME", "DBT_PROJECTS_DIR", "DATANIKA_ORG", "DATANIKA_MANIFEST"),
     "DATANIKA_TASK_TOKEN_FD",
 }
-linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+linux_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="reads /proc of hidden processes"
+)
 
 
 class TestRun:
@@ -138,7 +140,7 @@ class TestEndings:
         assert run.status is DagsterRunStatus.SUCCESS, stack.log(run.run_id)
 
 
-@linux
+@linux_root
 class TestSecrecy:
     def test_a_runs_environment_is_the_allow_list_and_shows_no_secret(self, stack, dagster_home):
         with locked(stack, "flights"):

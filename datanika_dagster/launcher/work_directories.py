@@ -1,0 +1,55 @@
+"""Private directories of runs, jobs and tasks, and the ones that nobody removed.
+
+Each says which process it belongs to: what a killed process left behind is swept away, what a
+living one uses is not, whatever became of the process that made it.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from tempfile import mkdtemp
+
+from datanika_dagster.launcher import worker
+
+OWNER = ".owner"
+PATTERNS = ("run_*", "job_*", "task_*")
+UNOWNED_SECONDS = 600.0
+"""A directory without an owner may be one that is just being made."""
+
+ELSEWHERE_SECONDS = 7 * 24 * 3600.0
+"""An owner in another container, or before a restart of the machine, cannot be asked."""
+
+
+def create(parent: Path, prefix: str) -> Path:
+    """Makes a fresh directory that only this user can read."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Path(mkdtemp(prefix=f"{prefix}_", dir=parent))
+
+
+def own(directory: Path, pid: int) -> None:
+    """Notes that a directory belongs to a process; does nothing where that has ended."""
+    owner = worker.of_pid(pid)
+    if owner is not None and directory.is_dir():
+        (directory / OWNER).write_text(owner.as_tag())
+
+
+def sweep(parent: Path) -> None:
+    """Removes the directories in `parent` whose owner is gone."""
+    for pattern in PATTERNS:
+        for directory in parent.glob(pattern):
+            if _is_left_over(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_left_over(directory: Path) -> bool:
+    try:
+        age_seconds = time.time() - directory.stat().st_mtime
+        owner_file = directory / OWNER
+        owner = worker.from_tag(owner_file.read_text()) if owner_file.exists() else None
+    except FileNotFoundError:
+        return False  # its owner has just removed it
+    if owner is None:
+        return age_seconds > UNOWNED_SECONDS
+    if not worker.is_here(owner):
+        return age_seconds > ELSEWHERE_SECONDS
+    return not worker.is_alive(owner)

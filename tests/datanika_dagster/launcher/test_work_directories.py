@@ -1,0 +1,59 @@
+"""What killed processes leave behind goes, what living ones use stays."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from datanika_dagster.launcher import run_process, work_directories, worker
+from datanika_dagster.launcher.work_directories import ELSEWHERE_SECONDS, OWNER, UNOWNED_SECONDS
+
+
+def aged(directory, seconds):
+    then = time.time() - seconds
+    os.utime(directory, (then, then))
+
+
+@pytest.mark.parametrize("prefix", ["run", "job", "task"])
+def test_only_directories_of_the_dead_are_swept(tmp_path, prefix):
+    mine, dead = (work_directories.create(tmp_path, prefix) for _ in range(2))
+    work_directories.own(mine, os.getpid())
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    work_directories.own(dead, process.pid)
+    work_directories.sweep(tmp_path)
+    assert dead.exists()
+    process.communicate(b"\n")
+    work_directories.sweep(tmp_path)
+    assert mine.exists()
+    assert not dead.exists()
+
+
+def test_without_an_owner_that_can_be_asked_only_age_counts(tmp_path):
+    new, old, elsewhere, forgotten = (work_directories.create(tmp_path, "run") for _ in range(4))
+    tag = json.loads(worker.of_pid(os.getpid()).as_tag()) | {"machine": "another"}
+    for directory in (elsewhere, forgotten):
+        (directory / OWNER).write_text(json.dumps(tag))
+    aged(old, UNOWNED_SECONDS + 1)
+    aged(elsewhere, UNOWNED_SECONDS + 1)
+    aged(forgotten, ELSEWHERE_SECONDS + 1)
+    (tmp_path / "mine").mkdir()
+    work_directories.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([new, elsewhere, tmp_path / "mine"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
+def test_the_process_of_a_run_is_hidden_before_it_imports_dagster():
+    code = (
+        "import ctypes, sys, runpy\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'dagster':\n"
+        "            print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)); sys.exit()\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        f"runpy.run_module({run_process.RUN_MODULE!r}, run_name='__main__')\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["0"]
