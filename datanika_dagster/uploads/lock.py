@@ -18,12 +18,6 @@ from datanika_dagster.uploads import errors
 LOADS_TABLE = "_dlt_loads"
 WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.5
-# A key of 64 bits is shown in two halves: https://www.postgresql.org/docs/current/view-pg-locks.html
-_IS_HELD = """
-select count(*) from pg_locks
-where locktype = 'advisory' and pid = pg_backend_pid() and granted and objsubid = 1
-  and (classid::bigint << 32 | objid::bigint) = %s
-"""
 
 
 def lock_key(*parts: str) -> int:
@@ -71,6 +65,7 @@ class UploadLock:
 
     def __init__(self, connection: psycopg.Connection, key: int, name: str) -> None:
         self._connection, self._key, self._name = connection, key, name
+        self._session_pid: int | None = None
 
     def acquire(self) -> bool:
         """Takes the lock unless somebody else has it.
@@ -80,23 +75,28 @@ class UploadLock:
         """
         try:
             row = self._connection.execute(
-                "select pg_try_advisory_lock(%s)", (self._key,)
+                "select pg_try_advisory_lock(%s), pg_backend_pid()", (self._key,)
             ).fetchone()
         except psycopg.Error as error:
             raise errors.from_database(error, "destination") from None
-        return bool(row and row[0])
+        is_held = bool(row and row[0])
+        self._session_pid = row[1] if row and is_held else None
+        return is_held
 
     def verify(self) -> None:
         """Looks whether the lock is still held: a session can end while nobody uses it.
+
+        A session's advisory lock lives exactly as long as the session, so the same backend still
+        has it. (`pg_locks` would show every session's locks; warehouses do not let roles see it.)
 
         Raises:
             JobError: `upload.lock_lost`.
         """
         try:
-            row = self._connection.execute(_IS_HELD, (self._key,)).fetchone()
+            row = self._connection.execute("select pg_backend_pid()").fetchone()
         except psycopg.Error:
             row = None
-        if not (row and row[0]):
+        if row is None or row[0] != self._session_pid:
             raise errors.lock_lost(self._name)
 
 
