@@ -2,7 +2,7 @@
 
 The ids come from the published project, never from text that a person typed; names hold no
 character that the selector grammar knows (`hygiene`, `checks`), and each selector goes to dbt as a
-value of its own (security.md, "selector text").
+value of its own (docs/decisions/0032-a-dbt-job-reports-ids-the-run-knows-what-they-mean.md).
 """
 
 from collections.abc import Collection
