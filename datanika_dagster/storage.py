@@ -18,8 +18,9 @@ from dagster_postgres.utils import pg_url_from_config
 
 from datanika_dagster import settings
 from datanika_dagster.errors import RunRefused
-from datanika_dagster.tags import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.names import org_of_location
+from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
 
 PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
 """Tags that a new run may not bring along: they mean something because only we set them."""

@@ -1,10 +1,8 @@
-"""The tags and metadata names that this package gives a meaning; persisted, so append-only."""
+"""The tags and metadata names that only this package reads; persisted, so append-only.
 
-ORG_TAG = "datanika/org"
-MANIFEST_TAG = "datanika/manifest_sha256"
+Those that the control plane reads, too, are in `datanika_manifest/run_records.py`.
+"""
+
 WORKER_TAG = "datanika/worker"
-LAUNCH_TAG = "datanika/launch"
-"""Names the request that launched a run, so that it is found again; set by the control plane."""
-
 MANIFEST_METADATA = "datanika/manifest_sha256"
 """Under this name a plan keeps the manifest that it was made from."""

@@ -15,13 +15,11 @@ import httpx
 from control_plane.core.errors import InvalidState, NotFound, Unavailable, Upstream
 from control_plane.runs import queries
 from datanika_manifest.names import location_name, org_of_location
+from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 
 TIMEOUT_SECONDS = 20.0
 ALL_ASSETS_JOB = "__ASSET_JOB"
 REPOSITORY = "__repository__"
-ORG_TAG = "datanika/org"
-LAUNCH_TAG = "datanika/launch"
-MANIFEST_TAG = "datanika/manifest_sha256"
 SCHEDULE_TAG = "dagster/schedule_name"
 MAXIMUM_LOG_PAGE = 1000
 

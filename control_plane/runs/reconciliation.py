@@ -14,8 +14,6 @@ from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import DatanikaError, NotFound
 from control_plane.runs.dagster import (
-    LAUNCH_TAG,
-    MANIFEST_TAG,
     SCHEDULE_TAG,
     DagsterClient,
     DagsterRun,
@@ -26,6 +24,7 @@ from control_plane.runs.results import failure_of
 from control_plane.runs.service import read_whole_log
 from control_plane.runs.status import ENDED, PUBLIC_STATUS
 from control_plane.tenancy.service import list_active_orgs
+from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG
 
 logger = logging.getLogger(__name__)
 # Dagster's clock and transactions: a change can become visible a moment after its time.

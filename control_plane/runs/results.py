@@ -5,11 +5,9 @@ from typing import Any
 
 from control_plane.runs.dagster import LogEvent
 from control_plane.runs.schemas import RunAsset, RunCheck, RunLogLine
+from datanika_manifest.names import join
+from datanika_manifest.run_records import BACKEND, DBT_STEP, DURATION_SECONDS, FAILURES, ROW_COUNT
 
-ROW_COUNT = "dagster/row_count"
-DURATION = "datanika/duration_seconds"
-BACKEND = "datanika/backend"
-FAILURES = "datanika/failures"
 # What Dagster writes about its own machinery; of no use to somebody who reads a run's log.
 _ENGINE_NOISE = frozenset(
     {
@@ -39,10 +37,12 @@ def assets_of(events: Iterable[LogEvent]) -> list[RunAsset]:
         metadata = _metadata(event.fields["metadataEntries"])
         found[tuple(key)] = RunAsset(
             asset_key=key,
-            kind="model" if (event.fields["stepKey"] or "").startswith("dbt__") else "table",
+            kind="model"
+            if (event.fields["stepKey"] or "").startswith(join(DBT_STEP, ""))
+            else "table",
             name=key[-1],
             rows=metadata.get(ROW_COUNT),
-            duration_seconds=metadata.get(DURATION),
+            duration_seconds=metadata.get(DURATION_SECONDS),
             backend=metadata.get(BACKEND),
         )
     return list(found.values())

@@ -24,7 +24,8 @@ from datanika_dagster import control_plane_client, settings
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError
 from datanika_dagster.launcher import planned_run, run_process, worker
 from datanika_dagster.launcher.planned_run import PlannedRun
-from datanika_dagster.tags import MANIFEST_TAG, WORKER_TAG
+from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import MANIFEST_TAG
 
 GRACE_SECONDS = 15.0
 

@@ -15,6 +15,7 @@ from datanika_dagster.launcher import credentials, run_side
 from datanika_dagster.transformations.events import translate
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
+from datanika_manifest.run_records import DBT_STEP
 from datanika_manifest.transformations import DbtNode, DbtProject
 
 DEADLINE_SECONDS = 6 * 3600.0
@@ -34,7 +35,7 @@ def dbt_assets(
     connector = connectors.get(project.connection)
 
     @dg.multi_asset(
-        name=join("dbt", project.connection),
+        name=join(DBT_STEP, project.connection),
         specs=[_spec(node, connector, freshness) for node in project.nodes],
         check_specs=[check for node in project.nodes for check in _checks(node)],
         can_subset=True,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from datanika_dagster.errors import MessageRefused
 from datanika_dagster.transformations import messages
 from datanika_dagster.transformations.messages import NodeResult
+from datanika_manifest.run_records import DURATION_SECONDS, FAILURES, ROW_COUNT
 from datanika_manifest.transformations import DbtNode, DbtProject, DbtTest, TestSeverity
 
 _SEVERITIES = {
@@ -60,7 +61,7 @@ def _materialization(node: DbtNode, result: NodeResult) -> Iterator[dg.Materiali
         return
     metadata: dict[str, Any] = {"datanika/materialization": node.materialization}
     if result.rows is not None:
-        metadata["dagster/row_count"] = result.rows
+        metadata[ROW_COUNT] = result.rows
     yield dg.MaterializeResult(
         asset_key=dg.AssetKey(list(node.asset_key)), metadata=metadata | _common(result)
     )
@@ -71,7 +72,7 @@ def _check(node: DbtNode, test: DbtTest, result: NodeResult) -> Iterator[dg.Asse
         return
     metadata: dict[str, Any] = {"datanika/status": result.status}
     if result.failures is not None:
-        metadata["datanika/failures"] = result.failures
+        metadata[FAILURES] = result.failures
     if result.message is not None:
         metadata["datanika/message"] = result.message
     # A test that could not be run has failed as an error, whatever it would have meant.
@@ -87,7 +88,7 @@ def _check(node: DbtNode, test: DbtTest, result: NodeResult) -> Iterator[dg.Asse
 
 def _common(result: NodeResult) -> dict[str, Any]:
     pairs = {
-        "datanika/duration_seconds": result.duration_seconds,
+        DURATION_SECONDS: result.duration_seconds,
         "datanika/adapter_response": result.adapter_response,
         "datanika/started_at": result.started_at,
         "datanika/finished_at": result.finished_at,

@@ -13,6 +13,7 @@ from datanika_dagster.automation.freshness import PolicyByKey
 from datanika_dagster.launcher import credentials, run_side
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
+from datanika_manifest.run_records import UPLOAD_STEP
 from datanika_manifest.uploads import Upload, UploadTable
 
 DEADLINE_SECONDS = 6 * 3600.0
@@ -31,7 +32,7 @@ def upload_assets(
     connectors = {connection.slug: connection.connector for connection in manifest.connections}
 
     @dg.multi_asset(
-        name=join("upload", upload.slug),
+        name=join(UPLOAD_STEP, upload.slug),
         description=upload.name,
         specs=[_spec(upload, table, connectors, freshness) for table in upload.tables],
         can_subset=True,

@@ -6,6 +6,7 @@ from typing import Any
 from datanika_dagster.launcher.job import Job
 from datanika_dagster.uploads.source_table import LOAD_ID_COLUMN
 from datanika_dagster.uploads.transfer import TableTransfer
+from datanika_manifest import run_records
 from datanika_manifest.uploads import UploadTable
 
 BACKEND = "copy_pipe"
@@ -37,13 +38,13 @@ class TableReport:
         self._job.materialized(
             list(self._table.asset_key),
             {
-                "dagster/row_count": result.rows,
-                "dagster/column_schema": _column_schema(transfer),
-                "datanika/duration_seconds": round(seconds, 3),
+                run_records.ROW_COUNT: result.rows,
+                run_records.COLUMN_SCHEMA: _column_schema(transfer),
+                run_records.DURATION_SECONDS: round(seconds, 3),
                 "datanika/copy_seconds": round(transfer.seconds, 3),
                 "datanika/size_bytes": result.bytes,
                 "datanika/load_id": transfer.load_id,
-                "datanika/backend": BACKEND,
+                run_records.BACKEND: BACKEND,
                 "datanika/backend_reason": REASON,
             },
         )

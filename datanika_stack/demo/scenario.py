@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
+from datanika_manifest.names import join
+from datanika_manifest.run_records import DBT_STEP, UPLOAD_STEP
 from datanika_stack.api_client import ApiClient
 from datanika_stack.demo import definitions, verification
 from datanika_stack.demo.display import Display
@@ -19,7 +21,7 @@ from datanika_stack.demo.local_stack import Addresses, LocalStack
 from datanika_stack.demo.report import Report
 
 # Which of the run's steps are which part of it.
-_PARTS = {"load": "upload__", "transform": "dbt__"}
+_PARTS = {"load": join(UPLOAD_STEP, ""), "transform": join(DBT_STEP, "")}
 
 
 def perform(stack: LocalStack, display: Display) -> Report:

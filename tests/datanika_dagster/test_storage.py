@@ -12,7 +12,8 @@ from dagster._core.utils import make_new_run_id
 
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.storage import StampingRunStorage
-from datanika_dagster.tags import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
 
 
 def run_of(location, **fields):

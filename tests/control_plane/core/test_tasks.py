@@ -57,8 +57,6 @@ class TestEnvironment:
         assert run({})["is_group_leader"]
 
 
-# The garbage collector closes the pipes of a process that was killed.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestDeadline:
     def test_the_whole_group_is_killed(self, run, tmp_path):
         file = tmp_path / "pid"

@@ -14,7 +14,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import WorkerStatus
 
 from datanika_dagster.launcher import worker
-from datanika_dagster.tags import MANIFEST_TAG, ORG_TAG, WORKER_TAG
+from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import MANIFEST_TAG, ORG_TAG
 from tests.datanika_dagster.launcher.conftest import FLIGHTS, PLANES
 from tests.datanika_dagster.support.graphql import terminate
 from tests.datanika_dagster.support.manifests import manifest

@@ -6,7 +6,7 @@ import sys
 from dagster import DagsterRunStatus
 from dagster._core.storage.dagster_run import RunsFilter
 
-from datanika_dagster.tags import ORG_TAG
+from datanika_manifest.run_records import ORG_TAG
 from tests.datanika_dagster.launcher.conftest import FLIGHTS
 
 
