@@ -3,7 +3,8 @@
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StackSchedul
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[EmbeddedPostgres]:
     """A running cluster of this worker's own; `.url()` and `.dsn()` are its superuser's."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def source_cluster() -> Iterator[EmbeddedPostgres]:
+    """Another one, for databases of tenants: no connection may lead to the platform's own."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster() -> Generator[EmbeddedPostgres]:
+    """Runs a cluster of its own for the block."""
     # Not pytest's tmp_path: a Unix socket's path must stay short.
     directory = Path(tempfile.mkdtemp(prefix="dtk", dir="/tmp"))
     directory.chmod(0o755)

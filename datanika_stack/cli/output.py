@@ -42,9 +42,11 @@ def show(value: Any, *, columns: Sequence[str], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
     elif isinstance(value, list):
-        width = None if console.is_terminal else _WIDTH_ELSEWHERE
+        if not console.is_terminal:
+            # Of print(), too, Rich takes no more than the console's own width.
+            console.width = _WIDTH_ELSEWHERE
         nothing = Text("Nothing yet.", style="dim")
-        console.print(_list_table(value, columns) if value else nothing, width=width)
+        console.print(_list_table(value, columns) if value else nothing)
     elif isinstance(value, dict):
         console.print(_object_table(value))
 

@@ -10,8 +10,8 @@ from tests.control_plane.source_database import SourceDatabase, created
 
 
 @pytest.fixture(scope="module")
-def database(postgres_cluster) -> SourceDatabase:
-    made = SourceDatabase(postgres_cluster)
+def database(source_cluster) -> SourceDatabase:
+    made = SourceDatabase(source_cluster)
     made.create()
     return made
 
@@ -150,16 +150,19 @@ class TestPublish:
         again = publish(api).json()
         assert (again["sha256"], again["changed"]) == (first, True)
 
-    def test_a_source_that_is_gone_is_named_and_changes_nothing(self, api, upload, warehouse):
+    def test_a_source_that_is_gone_is_named_and_changes_nothing(
+        self, api, database, upload, warehouse
+    ):
         before = publish(api).json()["sha256"]
         url = f"/orgs/{api.org}/connections/{warehouse['id']}"
         port = warehouse["config"]["port"]
-        api.patch(url, json={"config": {"port": 1}})
+        password = {"password": database.password}
+        assert api.patch(url, json={"config": {"port": 1, **password}}).status_code == 200
         answer = publish(api)
         assert answer.status_code == 502
         assert "Own warehouse" in answer.json()["detail"]
         assert "connection.refused" in answer.json()["detail"]
-        api.patch(url, json={"config": {"port": port}})
+        api.patch(url, json={"config": {"port": port, **password}})
         after = publish(api).json()
         assert (after["sha256"], after["changed"]) == (before, False)
 

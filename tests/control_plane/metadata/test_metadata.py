@@ -8,8 +8,8 @@ from tests.control_plane.source_database import SourceDatabase, created
 
 
 @pytest.fixture(scope="module")
-def source(postgres_cluster) -> SourceDatabase:
-    database = SourceDatabase(postgres_cluster)
+def source(source_cluster) -> SourceDatabase:
+    database = SourceDatabase(source_cluster)
     database.create()
     return database
 
@@ -67,6 +67,14 @@ class TestSync:
         assert "The tables of connection 'Wrong' cannot be read" in answer.json()["detail"]
         assert "(connection.auth)" in answer.json()["detail"]
         assert "canary-wrong" not in answer.text
+
+    def test_the_platforms_own_database_is_nobodys_source(self, api, postgres_cluster):
+        """Loopback is allowed here, yet not the server that holds the control plane's tables."""
+        body = SourceDatabase(postgres_cluster).connection(name="Platform")
+        own = created(api, "connections", body)
+        answer = api.post(path(api, own, "metadata/sync"))
+        assert answer.status_code == 502
+        assert "(connection.network_denied)" in answer.json()["detail"]
 
 
 class TestList:

@@ -10,9 +10,9 @@ from tests.factories.targets import make_transformation
 
 
 @pytest.fixture(scope="module")
-def database(postgres_cluster) -> SourceDatabase:
+def database(source_cluster) -> SourceDatabase:
     """Source and destination in one."""
-    made = SourceDatabase(postgres_cluster)
+    made = SourceDatabase(source_cluster)
     made.create()
     return made
 

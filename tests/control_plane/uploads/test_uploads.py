@@ -8,8 +8,8 @@ from tests.control_plane.source_database import SourceDatabase, created, field_e
 
 
 @pytest.fixture(scope="module")
-def source(postgres_cluster) -> SourceDatabase:
-    database = SourceDatabase(postgres_cluster)
+def source(source_cluster) -> SourceDatabase:
+    database = SourceDatabase(source_cluster)
     database.create()
     return database
 

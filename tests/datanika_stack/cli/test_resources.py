@@ -105,7 +105,10 @@ class TestAudit:
         rows = command.json("audit", "list")
         assert rows[0]["resource_id"] == str(made["id"])
         assert SECRET not in json.dumps(rows)
-        assert command.email in command.run("audit", "list").stdout
+        table = command.run("audit", "list").stdout
+        assert command.email in table
+        assert "organization" in table, "no column is cut where no terminal is"
+        assert len(table.splitlines()) == len(rows) + 1
 
     def test_filters(self, command):
         create(command)
