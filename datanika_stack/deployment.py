@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from datanika_stack.base_environment import base_environment
@@ -173,7 +174,12 @@ def _until_told_to_stop() -> Iterator[threading.Event]:
     """Gives an event that SIGTERM or SIGINT sets."""
     stop = threading.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # Not here: the signal may have come while this thread holds the event's own lock.
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    before = [signal.signal(number, handle) for number in numbers]
     try:
         yield stop
     finally:

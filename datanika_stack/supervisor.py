@@ -262,7 +262,8 @@ class Supervisor:
     def _signals(self) -> Iterator[None]:
         def handle(number: int, frame: FrameType | None) -> None:
             del number, frame
-            self.request_stop()
+            # Not here: the signal may have come while this thread holds the event's own lock.
+            threading.Thread(target=self.request_stop, daemon=True).start()
 
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = [signal.signal(number, handle) for number in numbers]
