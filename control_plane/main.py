@@ -15,7 +15,7 @@ from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
-from control_plane.core.vault import Vault
+from control_plane.core.vault import StaticKeys, Vault
 from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.session_factory = make_session_factory(engine)
-    app.state.vault = Vault(settings.encryption_key_list())
+    app.state.vault = Vault(StaticKeys(settings.encryption_key_list()))
     app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
     # Together below the threads of the server (40): short requests always find one, and with two
     # connections for each slow request the pool still has one for every other thread.

@@ -3,15 +3,32 @@
 import base64
 import binascii
 import ipaddress
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MINIMUM_SECRET_KEY_BYTES = 32
+
+
+class KeyProviderKind(StrEnum):
+    """Where the key-encryption keys come from."""
+
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    COMMAND = "command"
+    MASTER_PASSWORD = "master_password"  # noqa: S105 - the name of a way, not a password
+
+
+class SignUpMode(StrEnum):
+    """Who may make an account and an org."""
+
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class Settings(BaseSettings):
@@ -26,8 +43,105 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the control-plane database, with the row-level-secured role."
     )
     secret_key: SecretStr = Field(description="Signs tokens; at least 32 bytes.")
-    encryption_keys: SecretStr = Field(
-        description="Comma-separated Fernet keys; the first encrypts, all decrypt."
+    key_provider: KeyProviderKind = Field(
+        default=KeyProviderKind.ENVIRONMENT,
+        description="Where the key-encryption keys come from: environment, file, command or "
+        "master_password.",
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Comma-separated Fernet keys; the first encrypts, all decrypt. Beside a master "
+        "password they only decrypt.",
+    )
+    encryption_keys_file: Path | None = Field(
+        default=None, description="A file with such keys, read again when it changes."
+    )
+    encryption_keys_command: SecretStr | None = Field(
+        default=None,
+        description="A command of a secrets manager that prints such keys; run without a shell, "
+        "again when a key is missing.",
+    )
+    key_agent_socket: Path | None = Field(
+        default=None,
+        description="Unix socket of the key agent, which unlocks every process at once.",
+    )
+    sign_up: SignUpMode = Field(
+        default=SignUpMode.OPEN,
+        description="Who may sign up: open (anybody) or closed (by invitation only).",
+    )
+    failed_logins_per_account: int = Field(
+        default=10, ge=1, description="Failed logins of an account in 15 minutes."
+    )
+    failed_logins_per_address: int = Field(
+        default=100, ge=1, description="Failed logins from an address in 15 minutes."
+    )
+    sign_ups_per_address: int = Field(
+        default=20, ge=1, description="Sign-ups from an address in an hour."
+    )
+    recaptcha_site_key: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("RECAPTCHA_SITE_KEY"),
+        description="reCAPTCHA v3 on login and sign-up; off without both keys.",
+    )
+    recaptcha_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("RECAPTCHA_SECRET_KEY"),
+        description="Its secret.",
+    )
+    recaptcha_minimum_score: float = Field(
+        default=0.5, ge=0, le=1, description="Below this score a request is refused."
+    )
+    recaptcha_url: str = Field(
+        default="https://www.google.com/recaptcha/api/siteverify",
+        description="Where reCAPTCHA tokens are verified.",
+    )
+    google_client_id: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GOOGLE_CLIENT_ID"),
+        description="Sign-in by Google; off without id and secret.",
+    )
+    google_client_secret: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("GOOGLE_CLIENT_SECRET"), description="Secret."
+    )
+    google_issuer: str = Field(
+        default="https://accounts.google.com",
+        description="The OpenID Connect issuer of sign-in by Google.",
+    )
+    github_client_id: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GITHUB_CLIENT_ID"),
+        description="Sign-in by GitHub; off without id and secret.",
+    )
+    github_client_secret: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("GITHUB_CLIENT_SECRET"), description="Secret."
+    )
+    github_url: str = Field(
+        default="https://github.com", description="GitHub, or a GitHub Enterprise server."
+    )
+    github_api_url: str = Field(
+        default="https://api.github.com", description="Its API; `…/api/v3` on an Enterprise server."
+    )
+    oauth_return_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated URLs that a sign-in by a provider may return to, beside the "
+        "platform's own.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Comma-separated networks of the proxies whose X-Forwarded-For is believed.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Comma-separated origins whose pages may call the API."
+    )
+    maximum_request_bytes: int = Field(
+        default=1_048_576, ge=1024, description="The largest request body."
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server: smtp://user:password@host:587 (STARTTLS) or smtps://….",
+    )
+    smtp_from: str = Field(
+        default="datanika@localhost", description="The sender of the platform's mails."
     )
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -75,20 +189,39 @@ class Settings(BaseSettings):
 
     @field_validator("encryption_keys")
     @classmethod
-    def _fernet_keys(cls, value: SecretStr) -> SecretStr:
+    def _fernet_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         keys = [key.strip() for key in value.get_secret_value().split(",") if key.strip()]
         if not keys or not all(_is_fernet_key(key) for key in keys):
             raise ValueError("must be comma-separated Fernet keys (32 bytes, URL-safe base64)")
         return value
 
-    @field_validator("allowed_networks", mode="before")
+    @field_validator("allowed_networks", "trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: object) -> tuple[str, ...]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise TypeError("must be comma-separated networks such as 10.0.0.0/8")
-        names = [str(part).strip() for part in parts]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        return tuple(str(ipaddress.ip_network(name)) for name in names if name)
+        return tuple(str(ipaddress.ip_network(name)) for name in _split(value))
+
+    @field_validator("oauth_return_urls", "cors_origins", mode="before")
+    @classmethod
+    def _urls(cls, value: object) -> tuple[str, ...]:
+        urls = _split(value)
+        for url in urls:
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+                raise ValueError("must be comma-separated http(s) URLs")
+        return urls
+
+    @model_validator(mode="after")
+    def _provider_has_its_setting(self) -> "Settings":
+        needed = {
+            KeyProviderKind.ENVIRONMENT: ("encryption_keys", self.encryption_keys),
+            KeyProviderKind.FILE: ("encryption_keys_file", self.encryption_keys_file),
+            KeyProviderKind.COMMAND: ("encryption_keys_command", self.encryption_keys_command),
+        }
+        name, value = needed.get(self.key_provider, ("", True))
+        if value is None:
+            raise ValueError(f"DATANIKA_{name.upper()} must be set")
+        return self
 
     def own_endpoints(self) -> list[tuple[str, int]]:
         """Returns host and port of the platform's own services, which no connection may reach."""
@@ -98,7 +231,7 @@ class Settings(BaseSettings):
 
     def encryption_key_list(self) -> tuple[str, ...]:
         """Returns the Fernet keys, the encrypting one first."""
-        text = self.encryption_keys.get_secret_value()
+        text = self.encryption_keys.get_secret_value() if self.encryption_keys else ""
         return tuple(key.strip() for key in text.split(",") if key.strip())
 
 
@@ -110,6 +243,14 @@ class MigrationSettings(BaseSettings):
     database_url: SecretStr = Field(
         description="SQLAlchemy URL of the control-plane database, with the role that owns it."
     )
+
+
+def _split(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise TypeError("must be comma-separated")
+    names = [str(part).strip() for part in parts]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return tuple(name for name in names if name)
 
 
 def _is_fernet_key(key: str) -> bool:

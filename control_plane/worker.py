@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.errors import DatanikaError
-from control_plane.core.vault import Vault
+from control_plane.core.vault import StaticKeys, Vault
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.reconciliation import RunReconciler
 from control_plane.settings import Settings, get_settings
@@ -76,7 +76,7 @@ def make_worker(settings: Settings) -> Worker:
     factory = make_session_factory(
         make_engine(settings.database_url.get_secret_value(), pool_size=2)
     )
-    vault = Vault(settings.encryption_key_list())
+    vault = Vault(StaticKeys(settings.encryption_key_list()))
     provisioner = Provisioner(settings.provisioner_socket)
     token = settings.service_token.get_secret_value() if settings.service_token else ""
     reconciler = RunReconciler(factory, DagsterClient(settings.dagster_url, token))

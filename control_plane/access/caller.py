@@ -22,6 +22,7 @@ from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org, transaction
 from control_plane.core.dependencies import SessionDep, SettingsDep, get_session_factory
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
+from control_plane.core.requests import client_address, trace_id
 from control_plane.core.tokens import hash_token
 from control_plane.settings import Settings
 
@@ -127,7 +128,7 @@ def _caller_of_user(
 ) -> tuple[Caller, bool]:
     for member in UserRepository(session).orgs_of(user.id):
         if member.slug == org:
-            actor = _actor(request, "user", user.id, user.email)
+            actor = actor_of(request, "user", user.id, user.email)
             permissions = ROLE_PERMISSIONS[member.role]
             caller = Caller(member.org_id, member.slug, actor, member.role, permissions)
             return caller, member.is_suspended
@@ -138,7 +139,7 @@ def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tu
     owner = find_key(session, key)
     if owner.org_slug != org:
         raise NotFound(f"There is no organization '{org}'.")
-    actor = _actor(request, "api_key", owner.key_id, owner.name)
+    actor = actor_of(request, "api_key", owner.key_id, owner.name)
     permissions = ROLE_PERMISSIONS[owner.creator_role].intersection(
         permission for permission in Permission if permission in owner.scopes
     )
@@ -167,14 +168,16 @@ def find_key(session: Session, key: str) -> KeyOwner:
     return owner
 
 
-def _actor(request: Request, kind: str, actor_id: int, name: str) -> Actor:
-    return Actor(
-        kind=kind,
-        id=actor_id,
-        name=name,
-        ip_address=request.client.host if request.client else None,
-        request_id=getattr(request.state, "trace_id", None),
-    )
+def actor_of(request: Request, kind: str, actor_id: int | None, name: str) -> Actor:
+    """Returns who does something with this request, for the audit log.
+
+    Args:
+        request: Says from where.
+        kind: `user` or `api_key`.
+        actor_id: Its id; None for somebody unknown.
+        name: An e-mail address or a key's name.
+    """
+    return Actor(kind, actor_id, name, client_address(request), trace_id(request))
 
 
 class RequireOperator:

@@ -1,4 +1,4 @@
-"""The audit log's table; the application role may insert and read, never change or delete."""
+"""The audit logs' tables; the application role may insert and read, never change or delete."""
 
 from datetime import datetime
 from typing import Any
@@ -7,15 +7,12 @@ from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import utc_now
-from control_plane.core.database import Base
+from control_plane.core.database import Base, IdMixin
 from control_plane.tenancy.models import OrgOwned, unique_in_org
 
 
-class AuditEntry(OrgOwned, Base):
-    """One thing that somebody did."""
-
-    __tablename__ = "audit_entries"
-    __table_args__ = (unique_in_org("id"), Index(None, "org_id", "occurred_at"))
+class EntryMixin:
+    """What is known of one thing that somebody did."""
 
     occurred_at: Mapped[datetime] = mapped_column(default=utc_now)
     actor_kind: Mapped[str] = mapped_column(String(20))
@@ -28,3 +25,17 @@ class AuditEntry(OrgOwned, Base):
     new_values: Mapped[dict[str, Any] | None]
     ip_address: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class AuditEntry(EntryMixin, OrgOwned, Base):
+    """One thing that somebody did in an org."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (unique_in_org("id"), Index(None, "org_id", "occurred_at"))
+
+
+class PlatformAuditEntry(EntryMixin, IdMixin, Base):
+    """One thing that somebody did to the platform, or before an org was known."""
+
+    __tablename__ = "platform_audit_entries"
+    __table_args__ = (Index(None, "occurred_at"),)

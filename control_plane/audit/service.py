@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from control_plane.audit.models import AuditEntry
+from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.audit.repository import AuditRepository, EntryFilter
 
 
@@ -29,7 +29,7 @@ class Actor:
     request_id: str | None = None
 
 
-__all__ = ["SYSTEM", "Actor", "AuditLog", "EntryFilter", "page_entries"]
+__all__ = ["SYSTEM", "Actor", "AuditLog", "EntryFilter", "PlatformAuditLog", "page_entries"]
 
 SYSTEM = Actor(kind="system", id=None, name="datanika")
 
@@ -60,21 +60,42 @@ class AuditLog:
             old: Values before; callers leave secrets out.
             new: Values after; callers leave secrets out.
         """
-        self._session.add(
-            AuditEntry(
-                org_id=self._org_id,
-                actor_kind=self._actor.kind,
-                actor_id=self._actor.id,
-                actor_name=self._actor.name,
-                action=action,
-                resource_type=resource_type,
-                resource_id=None if resource_id is None else str(resource_id),
-                old_values=old,
-                new_values=new,
-                ip_address=self._actor.ip_address,
-                request_id=self._actor.request_id,
-            )
-        )
+        values = _values(self._actor, action, resource_type, resource_id)
+        self._session.add(AuditEntry(org_id=self._org_id, old_values=old, new_values=new, **values))
+
+
+class PlatformAuditLog:
+    """Writes the platform's own audit entries: what operators do, and who signs in or fails to."""
+
+    def __init__(self, session: Session, actor: Actor) -> None:
+        self._session = session
+        self._actor = actor
+
+    def record(
+        self,
+        action: str,
+        resource_type: str,
+        resource_id: object = None,
+        *,
+        old: dict[str, Any] | None = None,
+        new: dict[str, Any] | None = None,
+    ) -> None:
+        """Adds an entry; the same arguments as an org's."""
+        values = _values(self._actor, action, resource_type, resource_id)
+        self._session.add(PlatformAuditEntry(old_values=old, new_values=new, **values))
+
+
+def _values(actor: Actor, action: str, resource_type: str, resource_id: object) -> dict[str, Any]:
+    return {
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "actor_name": actor.name,
+        "action": action,
+        "resource_type": resource_type,
+        "resource_id": None if resource_id is None else str(resource_id),
+        "ip_address": actor.ip_address,
+        "request_id": actor.request_id,
+    }
 
 
 def page_entries(

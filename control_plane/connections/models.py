@@ -2,14 +2,19 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Index, String, Text, text
+from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin
-from control_plane.tenancy.models import OrgOwned, unique_in_org
+from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
+from control_plane.tenancy.models import (
+    OrgOwned,
+    SecretsMixin,
+    secrets_constraints,
+    unique_in_org,
+)
 
 
-class Connection(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
+class Connection(OrgOwned, SecretsMixin, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
     """A database, as one org reaches it. Its slug is immutable: asset keys carry it."""
 
     __tablename__ = "connections"
@@ -24,6 +29,7 @@ class Connection(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
             postgresql_where=text("deleted_at IS NULL"),
         ),
         CheckConstraint("direction IN ('source', 'destination', 'both')", name="direction_known"),
+        *secrets_constraints(),
     )
 
     slug: Mapped[str] = mapped_column(String(63))
@@ -31,4 +37,3 @@ class Connection(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
     connector: Mapped[str] = mapped_column(String(40))
     direction: Mapped[str] = mapped_column(String(20))
     config: Mapped[dict[str, Any]]
-    secrets: Mapped[str | None] = mapped_column(Text)

@@ -25,8 +25,8 @@ from control_plane.connections.schemas import (
 from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, FieldError, InvalidState
 from control_plane.core.usages import Usages
-from control_plane.core.vault import Binding, Vault
-from control_plane.tenancy.service import get_organization
+from control_plane.core.vault import Vault
+from control_plane.tenancy.secrets import OrgSecrets
 from datanika_manifest.connectors.base import Direction
 from datanika_manifest.connectors.registry import CONNECTORS
 
@@ -44,7 +44,7 @@ class ConnectionService:
     def __init__(self, session: Session, org_id: int, vault: Vault, audit: AuditLog) -> None:
         self._session = session
         self._org_id = org_id
-        self._vault = vault
+        self._secrets = OrgSecrets(session, org_id, vault)
         self._audit = audit
         self._connections = ConnectionRepository(session, org_id)
 
@@ -72,7 +72,7 @@ class ConnectionService:
             config=split.public,
         )
         self._insert(row)
-        self._store_secrets(row, split.secrets)
+        self._secrets.store(row, split.secrets)
         self._audit.record("create", "connection", row.id, new=_audit_values(row))
         return row
 
@@ -92,7 +92,7 @@ class ConnectionService:
             )
             self._insert(row)
         row.config = split.public
-        self._store_secrets(row, split.secrets)
+        self._secrets.store(row, split.secrets)
         self._audit.record("create", "warehouse", row.id)
         return row
 
@@ -116,7 +116,7 @@ class ConnectionService:
             merged = {**row.config, **self.secrets_of(row), **body.config}
             split = split_config(declaration, merged)
             row.config = split.public
-            self._store_secrets(row, split.secrets)
+            self._secrets.store(row, split.secrets)
         if body.name is not None and body.name != row.name:
             self._rename(row, body.name)
         self._session.flush()
@@ -166,9 +166,7 @@ class ConnectionService:
         Raises:
             Sealed: The keys that were given do not open them.
         """
-        if row.secrets is None:
-            return {}
-        return self._vault.decrypt(self._wrapped_key(), self._binding(row), row.secrets)
+        return self._secrets.read(row)
 
     def redeem_connections(self, connection_ids: Sequence[int]) -> dict[str, RedeemedConnection]:
         """Returns connections with their secrets, by slug, for the holder of a task token.
@@ -216,16 +214,6 @@ class ConnectionService:
         if CONNECTORS[row.connector].is_managed:
             raise InvalidState("The managed warehouse is the platform's to change.")
         return row
-
-    def _store_secrets(self, row: Connection, secrets: dict[str, str]) -> None:
-        row.secrets = self._vault.encrypt(self._wrapped_key(), self._binding(row), secrets)
-        self._session.flush()
-
-    def _wrapped_key(self) -> str:
-        return get_organization(self._session, self._org_id).wrapped_data_key
-
-    def _binding(self, row: Connection) -> Binding:
-        return Binding(self._org_id, Connection.__tablename__, row.id)
 
 
 def _audit_values(row: Connection) -> dict[str, Any]:

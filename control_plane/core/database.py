@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
     Mapped,
     Session,
     SessionTransaction,
+    declared_attr,
     mapped_column,
     sessionmaker,
 )
@@ -68,6 +69,18 @@ class TimestampMixin:
 
     created_at: Mapped[datetime] = mapped_column(default=utc_now, sort_order=90)
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, sort_order=91)
+
+
+class VersionMixin:
+    """A number that each change raises; `ETag` shows it and a late writer is refused by it."""
+
+    version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=93)
+
+    @declared_attr.directive
+    @classmethod
+    def __mapper_args__(cls) -> dict[str, Any]:
+        """Makes every UPDATE of the ORM compare and raise the version."""
+        return {"version_id_col": cls.__dict__.get("version", cls.version)}
 
 
 class SoftDeleteMixin:

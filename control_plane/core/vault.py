@@ -1,6 +1,8 @@
 """The vault: the only code that encrypts and decrypts tenants' secrets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from cryptography.fernet import Fernet, MultiFernet
 
@@ -8,25 +10,113 @@ from control_plane.core import crypto
 from control_plane.core.crypto import Binding
 from control_plane.core.errors import Sealed
 
-__all__ = ["Binding", "Vault"]
+__all__ = ["Binding", "KeyEncryptionKey", "KeyProvider", "StaticKeys", "Vault", "WrappedKey"]
+
+Answer = TypeVar("Answer")
 
 
-class Vault:
-    """Encrypts secrets with an org's data key, which the key-encryption keys wrap.
+@dataclass(frozen=True, repr=False)
+class KeyEncryptionKey:
+    """A key that wraps data keys.
+
+    Attributes:
+        id: Its row in `key_encryption_keys`; None for keys that come from outside the database.
+        key: A Fernet key.
+    """
+
+    id: int | None
+    key: str
+
+
+class KeyProvider(Protocol):
+    """Where the key-encryption keys come from."""
+
+    def keys(self) -> Sequence[KeyEncryptionKey]:
+        """Returns the keys; the first wraps, all unwrap.
+
+        Raises:
+            Sealed: There are none until somebody unlocks the platform.
+        """
+        ...
+
+    def refresh(self) -> bool:
+        """Reads the keys again where they may have changed, and tells whether they have."""
+        ...
+
+
+class StaticKeys:
+    """Keys that are known from the start and never change.
 
     Args:
         encryption_keys: Fernet keys; the first wraps, all unwrap.
     """
 
     def __init__(self, encryption_keys: Sequence[str]) -> None:
-        self._kek = MultiFernet([Fernet(key) for key in encryption_keys])
+        self._keys = tuple(KeyEncryptionKey(None, key) for key in encryption_keys)
+
+    def keys(self) -> Sequence[KeyEncryptionKey]:
+        """Returns the keys."""
+        return self._keys
+
+    def refresh(self) -> bool:
+        """Tells that nothing has changed."""
+        return False
+
+
+@dataclass(frozen=True)
+class WrappedKey:
+    """A data key, encrypted.
+
+    Attributes:
+        text: What is stored.
+        key_encryption_key_id: What wrapped it; None for a key from outside the database.
+    """
+
+    text: str
+    key_encryption_key_id: int | None
+
+
+class Vault:
+    """Encrypts secrets with an org's data key, which the key-encryption keys wrap.
+
+    Args:
+        provider: Gives the key-encryption keys, each time that one is needed.
+    """
+
+    def __init__(self, provider: KeyProvider) -> None:
+        self._provider = provider
 
     def __repr__(self) -> str:
         return "Vault(***)"
 
-    def new_data_key(self) -> str:
-        """Makes a data key for an org and returns it wrapped."""
-        return crypto.wrap_key(self._kek, Fernet.generate_key())
+    def new_data_key(self) -> WrappedKey:
+        """Makes a data key for an org and returns it wrapped.
+
+        Raises:
+            Sealed: There is no key to wrap it with.
+        """
+        return self._wrap(Fernet.generate_key())
+
+    def rewrap(self, wrapped_key: str) -> WrappedKey:
+        """Returns a data key, wrapped by the first key-encryption key.
+
+        Raises:
+            Sealed: The data key cannot be unwrapped.
+        """
+        return self._wrap(self._data_key(wrapped_key))
+
+    def is_current(self, wrapped_key: str) -> bool:
+        """Tells whether the first key-encryption key wraps this data key.
+
+        Raises:
+            Sealed: There are no keys.
+        """
+        first = self._provider.keys()[0]
+        try:
+            crypto.unwrap_key(_kek([first]), wrapped_key)
+        except crypto.DecryptionFailed:
+            return False
+        return True
 
     def encrypt(self, wrapped_key: str, binding: Binding, values: dict[str, str]) -> str:
         """Encrypts a row's secrets.
@@ -50,10 +140,31 @@ class Vault:
                 "they were stored with other keys or for another row."
             ) from None
 
+    def _wrap(self, data_key: bytes) -> WrappedKey:
+        first = self._provider.keys()[0]
+        return WrappedKey(crypto.wrap_key(_kek([first]), data_key), first.id)
+
     def _data_key(self, wrapped_key: str) -> bytes:
+        def unwrap() -> bytes:
+            return crypto.unwrap_key(_kek(self._provider.keys()), wrapped_key)
+
         try:
-            return crypto.unwrap_key(self._kek, wrapped_key)
+            return _twice(unwrap, self._provider.refresh)
         except crypto.DecryptionFailed:
             raise Sealed(
-                "None of DATANIKA_ENCRYPTION_KEYS opens this organization's data key."
+                "None of the platform's encryption keys opens this organization's data key."
             ) from None
+
+
+def _twice(attempt: Callable[[], Answer], refresh: Callable[[], bool]) -> Answer:
+    """Tries again with the keys of now, which another process may have replaced."""
+    try:
+        return attempt()
+    except crypto.DecryptionFailed:
+        if not refresh():
+            raise
+        return attempt()
+
+
+def _kek(keys: Sequence[KeyEncryptionKey]) -> MultiFernet:
+    return MultiFernet([Fernet(key.key) for key in keys])

@@ -12,6 +12,7 @@ from control_plane.core.errors import Conflict, NotFound
 from control_plane.core.vault import Vault
 from control_plane.tenancy.models import Organization
 from control_plane.tenancy.repository import OrganizationRepository
+from control_plane.tenancy.secrets import OrgSecrets
 from datanika_manifest.names import slugify
 
 NUMBERED_SLUGS = 4
@@ -33,18 +34,21 @@ def create_organization(session: Session, vault: Vault, name: str) -> Organizati
 
     Raises:
         Conflict: No free slug was found for this name.
+        Sealed: There is no key to wrap the org's data key with.
     """
     repository = OrganizationRepository(session)
     base = slugify(name, fallback="org")[:55].rstrip("_")
     for slug in _candidates(base):
         org_id = repository.next_id()
         enter_org(session, org_id)
-        row = Organization(id=org_id, slug=slug, name=name, wrapped_data_key=vault.new_data_key())
+        row = Organization(id=org_id, slug=slug, name=name)
         try:
             with session.begin_nested():
-                return repository.add(row)
+                repository.add(row)
         except IntegrityError:
             continue
+        OrgSecrets(session, row.id, vault).add_data_key()
+        return row
     raise Conflict(f"Too many organizations are called '{name}'.")
 
 

@@ -31,8 +31,8 @@ SERVERS = {
     "16": find_binaries().parent.parent / "pginstall" / "bin",
 }
 ORGANIZATION = (
-    "INSERT INTO organizations (id, slug, name, wrapped_data_key, is_suspended, created_at,"
-    " updated_at) VALUES (%(id)s, %(slug)s, 'An org', 'key', false, now(), now())"
+    "INSERT INTO organizations (id, slug, name, is_suspended, created_at,"
+    " updated_at) VALUES (%(id)s, %(slug)s, 'An org', false, now(), now())"
 )
 
 

@@ -15,6 +15,10 @@ class UserSession(IdMixin, Base):
     __tablename__ = "user_sessions"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    # The org that the person works in; the Dagster UI shows this one.
+    current_org_id: Mapped[int | None] = mapped_column(ForeignKey("organizations.id"))
+    ip_address: Mapped[str | None] = mapped_column(String(45))
+    user_agent: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]

@@ -1,0 +1,1 @@
+"""Sign-in by Google and GitHub (OAuth2 with PKCE)."""

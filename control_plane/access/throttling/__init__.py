@@ -1,0 +1,1 @@
+"""Slows down whoever guesses passwords or floods sign-up."""

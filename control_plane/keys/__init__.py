@@ -1,0 +1,1 @@
+"""The keys of the platform: sealed or not, unlocking, changing and rotating them."""
