@@ -1,18 +1,19 @@
 """The control plane's web application: `uvicorn control_plane.main:create_app --factory`."""
 
 import logging
-import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
+from control_plane.core.middleware import RequestContext, RequestSizeLimit
+from control_plane.core.mail import Mailer
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import StaticKeys, Vault
@@ -20,12 +21,8 @@ from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
 
-logger = logging.getLogger("control_plane.requests")
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+REQUEST_HEADERS = ("Content-Type", "Idempotency-Key", "If-Match")
+RESPONSE_HEADERS = ("ETag", "Location", "Retry-After", "X-Trace-Id")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -53,6 +50,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.session_factory = make_session_factory(engine)
     app.state.vault = Vault(StaticKeys(settings.encryption_key_list()))
+    app.state.mailer = Mailer(
+        settings.smtp_url.get_secret_value() if settings.smtp_url else None, settings.smtp_from
+    )
     app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
     # Together below the threads of the server (40): short requests always find one, and with two
     # connections for each slow request the pool still has one for every other thread.
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.dagster = dagster
     app.state.usages = USAGES
     problems.install(app)
-    app.middleware("http")(_trace)
+    _add_middleware(app, settings)
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
         app.include_router(router)
     return app
@@ -74,19 +74,20 @@ def configure_logging() -> None:
     logging.getLogger("control_plane").setLevel(logging.INFO)
 
 
-async def _trace(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Gives each request a trace id, security headers and a log line."""
-    request.state.trace_id = uuid.uuid4().hex
-    started_at = time.perf_counter()
-    response = await call_next(request)
-    response.headers.update(SECURITY_HEADERS)
-    response.headers["X-Trace-Id"] = request.state.trace_id
-    logger.info(
-        "%s %s %s %.1f ms trace %s",
-        request.method,
-        request.url.path,
-        response.status_code,
-        (time.perf_counter() - started_at) * 1000,
-        request.state.trace_id,
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Adds what every request passes; the last added is the outermost."""
+    app.add_middleware(RequestSizeLimit, maximum_bytes=settings.maximum_request_bytes)
+    if settings.cors_origins:
+        # No credentials: the API takes no cookie, so that a foreign page cannot use a person's.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+            allow_headers=["Authorization", settings.api_key_header, *REQUEST_HEADERS],
+            expose_headers=RESPONSE_HEADERS,
+        )
+    app.add_middleware(
+        RequestContext,
+        trusted_proxies=settings.trusted_proxies,
+        is_https=settings.public_url.startswith("https://"),
     )
-    return response

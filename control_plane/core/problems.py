@@ -17,9 +17,17 @@ from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from control_plane.core.errors import DatanikaError, FieldError, Throttled
+from control_plane.core.middleware import SECURITY_HEADERS
 
 MEDIA_TYPE = "application/problem+json"
 logger = logging.getLogger(__name__)
+# Of answers that no class of our own stands for: the framework's and the middleware's.
+HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
 
 
 def install(app: FastAPI) -> None:
@@ -116,7 +124,7 @@ def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     phrase = HTTPStatus(error.status_code).phrase
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    code = HTTP_CODES.get(error.status_code, "bad_request")
     response = _render(
         request, status=error.status_code, code=code, title=phrase, detail=str(error.detail)
     )
@@ -128,10 +136,13 @@ def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     trace_id = getattr(request.state, "trace_id", uuid.uuid4().hex)
     # The traceback goes to the log without local variables, which could hold a secret.
     logger.error("unexpected error, trace %s", trace_id, exc_info=error)
-    return _render(
+    response = _render(
         request,
         status=500,
         code="internal",
         title="Internal error",
         detail="Something went wrong on our side; the log has it under this trace id.",
     )
+    # This answer is made outside of the middleware that adds them.
+    response.headers.update({**SECURITY_HEADERS, "X-Trace-Id": trace_id})
+    return response
