@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings
 from typer.main import get_command
 
 import control_plane
+from control_plane import permissions_reference
 from control_plane.core.errors import DatanikaError
+from control_plane.routes import list_operations
 from control_plane.uploads.config import UploadConfig, UploadMode
 from datanika_manifest.connectors.registry import CONNECTORS
 from datanika_manifest.uploads import FilterOperator, SchemaContract, WriteDisposition
@@ -171,6 +173,12 @@ class TestEverythingIsDocumented:
     def test_cli_page_is_what_the_command_says(self):
         written = (DOCS / "cli.md").read_text()
         assert written == render(app), "run: python -m datanika_stack.cli.reference > docs/cli.md"
+
+    def test_permissions_page_is_what_the_routes_ask_for(self):
+        written = (DOCS / "permissions.md").read_text()
+        assert written == permissions_reference.render(list_operations()), (
+            "run: python -m control_plane.permissions_reference > docs/permissions.md"
+        )
 
     def test_connectors(self):
         assert missing(CONNECTORS, (DOCS / "connectors.md").read_text()) == []

@@ -1,0 +1,100 @@
+"""Every route of the application with its gate: what the permission table and the tests walk.
+
+A route has a gate (a permission in an org, a platform operator, a service of the platform, any
+signed-in user) or stands in `OPEN` with the reason. The architecture tests refuse anything else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from control_plane.access.caller import Require, RequireOperator, RequireService, current_user
+from control_plane.api import ROOT_ROUTERS, internal_router, public_router
+from control_plane.manifest.endpoints import org_of_reader
+
+OPEN: dict[str, str] = {
+    "GET /health": "Says nothing but that the process is alive.",
+    "GET /ready": "Says which part is missing, no more.",
+    "GET /login": "The page on which a person signs in.",
+    "POST /login": "The form of that page: checks the password itself.",
+    "POST /api/v1/auth/signup": "Makes the account.",
+    "POST /api/v1/auth/login": "Checks the password itself.",
+    "POST /api/v1/auth/refresh": "Takes the refresh token that it checks.",
+    "GET /internal/v1/session": "Tells whose cookie or token it was given, 401 without one.",
+    "POST /internal/v1/task-tokens": "Checks an API key and its scope `runs:run` itself.",
+    "POST /internal/v1/task-tokens/redeem": "Takes the task token that it uses up.",
+}
+_GATE_CLASSES = (Require, RequireOperator, RequireService)
+_GATE_FUNCTIONS = (org_of_reader, current_user)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        method: `GET`, `POST`, …
+        path: With its parameters in braces.
+        gate: The dependency that decides who may, None where there is none.
+        status: What it answers when all is well.
+        in_schema: Whether the OpenAPI document has it.
+        dependant: What FastAPI resolves for it.
+    """
+
+    method: str
+    path: str
+    gate: Any
+    status: int
+    in_schema: bool
+    dependant: Dependant
+
+    @property
+    def name(self) -> str:
+        """Method and path."""
+        return f"{self.method} {self.path}"
+
+
+def list_operations() -> list[Operation]:
+    """Returns every operation of the application, sorted by path."""
+    app = FastAPI()
+    for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
+        app.include_router(router)
+    found = operations_of(app)
+    return sorted(found, key=lambda operation: (operation.path, operation.method))
+
+
+def operations_of(app: FastAPI) -> Iterator[Operation]:
+    """Walks the routes of an application that are declared as endpoints."""
+    for route in app.routes:
+        # FastAPI resolves included routers lazily: their routes are contexts.
+        contexts = getattr(route, "effective_route_contexts", None)
+        for one in [route] if contexts is None else contexts():
+            if isinstance(getattr(one, "original_route", one), APIRoute):
+                yield from _operations(one)
+
+
+def gate_of(dependant: Dependant) -> Any:
+    """Returns the first gate among what a route depends on, None where there is none."""
+    for dependency in dependant.dependencies:
+        if isinstance(dependency.call, _GATE_CLASSES) or dependency.call in _GATE_FUNCTIONS:
+            return dependency.call
+        found = gate_of(dependency)
+        if found is not None:
+            return found
+    return None
+
+
+def _operations(route: Any) -> Iterator[Operation]:
+    for method in sorted(route.methods - {"HEAD"}):
+        yield Operation(
+            method=method,
+            path=route.path,
+            gate=gate_of(route.dependant),
+            status=route.status_code or 200,
+            in_schema=route.include_in_schema,
+            dependant=route.dependant,
+        )
