@@ -12,8 +12,8 @@ from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
-from control_plane.core.middleware import RequestContext, RequestSizeLimit
 from control_plane.core.mail import Mailer
+from control_plane.core.middleware import RequestContext, RequestSizeLimit
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import StaticKeys, Vault

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.core.mail import Mailer
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import Vault
 from control_plane.settings import Settings
@@ -38,8 +39,13 @@ def _get_task_runner(request: Request) -> TaskRunner:
     return cast("TaskRunner", request.app.state.task_runner)
 
 
+def _get_mailer(request: Request) -> Mailer:
+    return cast("Mailer", request.app.state.mailer)
+
+
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 SessionFactoryDep = Annotated["sessionmaker[Session]", Depends(get_session_factory)]
 VaultDep = Annotated[Vault, Depends(_get_vault)]
 SettingsDep = Annotated[Settings, Depends(_get_settings)]
 TaskRunnerDep = Annotated[TaskRunner, Depends(_get_task_runner)]
+MailerDep = Annotated[Mailer, Depends(_get_mailer)]
