@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
+from control_plane import openapi
 from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_middleware(app, settings)
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
         app.include_router(router)
+    openapi.complete(app, settings.api_key_header)
     return app
 
 
