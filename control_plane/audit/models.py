@@ -31,11 +31,23 @@ class AuditEntry(EntryMixin, OrgOwned, Base):
     """One thing that somebody did in an org."""
 
     __tablename__ = "audit_entries"
-    __table_args__ = (unique_in_org("id"), Index(None, "org_id", "occurred_at"))
+    # By id is newest first; each filter that picks few entries of many has an index in that order.
+    __table_args__ = (
+        unique_in_org("id"),
+        Index(None, "org_id", "occurred_at"),
+        Index(None, "org_id", "action", "id"),
+        Index(None, "org_id", "resource_type", "resource_id", "id"),
+        Index(None, "org_id", "actor_kind", "actor_id", "id"),
+    )
 
 
 class PlatformAuditEntry(EntryMixin, IdMixin, Base):
     """One thing that somebody did to the platform, or before an org was known."""
 
     __tablename__ = "platform_audit_entries"
-    __table_args__ = (Index(None, "occurred_at"),)
+    __table_args__ = (
+        Index(None, "occurred_at"),
+        Index(None, "action", "id"),
+        Index(None, "resource_type", "resource_id", "id"),
+        Index(None, "actor_kind", "actor_id", "id"),
+    )

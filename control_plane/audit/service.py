@@ -1,13 +1,11 @@
 """Records what somebody did, in the transaction in which it happens."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
-from control_plane.audit.repository import AuditRepository, EntryFilter
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,6 @@ class Actor:
     request_id: str | None = None
 
 
-__all__ = ["SYSTEM", "Actor", "AuditLog", "EntryFilter", "PlatformAuditLog", "page_entries"]
-
 SYSTEM = Actor(kind="system", id=None, name="datanika")
 
 
@@ -50,8 +46,8 @@ class AuditLog:
         *,
         old: dict[str, Any] | None = None,
         new: dict[str, Any] | None = None,
-    ) -> None:
-        """Adds an entry.
+    ) -> AuditEntry:
+        """Adds an entry and returns it; its id comes with the next flush.
 
         Args:
             action: A verb: create, update, delete, login, run, secret_access, …
@@ -61,7 +57,9 @@ class AuditLog:
             new: Values after; callers leave secrets out.
         """
         values = _values(self._actor, action, resource_type, resource_id)
-        self._session.add(AuditEntry(org_id=self._org_id, old_values=old, new_values=new, **values))
+        entry = AuditEntry(org_id=self._org_id, old_values=old, new_values=new, **values)
+        self._session.add(entry)
+        return entry
 
 
 class PlatformAuditLog:
@@ -79,10 +77,12 @@ class PlatformAuditLog:
         *,
         old: dict[str, Any] | None = None,
         new: dict[str, Any] | None = None,
-    ) -> None:
-        """Adds an entry; the same arguments as an org's."""
+    ) -> PlatformAuditEntry:
+        """Adds an entry and returns it; the same arguments as an org's."""
         values = _values(self._actor, action, resource_type, resource_id)
-        self._session.add(PlatformAuditEntry(old_values=old, new_values=new, **values))
+        entry = PlatformAuditEntry(old_values=old, new_values=new, **values)
+        self._session.add(entry)
+        return entry
 
 
 def _values(actor: Actor, action: str, resource_type: str, resource_id: object) -> dict[str, Any]:
@@ -96,10 +96,3 @@ def _values(actor: Actor, action: str, resource_type: str, resource_id: object) 
         "ip_address": actor.ip_address,
         "request_id": actor.request_id,
     }
-
-
-def page_entries(
-    session: Session, org_id: int, before_id: int | None, limit: int, wanted: EntryFilter
-) -> Sequence[AuditEntry]:
-    """Returns an org's entries, newest first, those before `before_id` where it is given."""
-    return AuditRepository(session, org_id).page_before(before_id, limit, wanted)

@@ -134,6 +134,16 @@ def transaction(factory: sessionmaker[Session], org_id: int | None = None) -> Ge
             yield session
 
 
+@contextmanager
+def read_only_transaction(
+    factory: sessionmaker[Session], org_id: int | None = None
+) -> Generator[Session]:
+    """Opens a session for one transaction in which PostgreSQL refuses every write."""
+    with transaction(factory, org_id) as session:
+        session.execute(text("SET TRANSACTION READ ONLY"))
+        yield session
+
+
 def _tell_org(
     session: Session, _transaction: SessionTransaction | None, connection: Connection
 ) -> None:

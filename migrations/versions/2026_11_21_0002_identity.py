@@ -13,6 +13,12 @@ down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+AUDIT_FILTERS = (["action"], ["resource_type", "resource_id"], ["actor_kind", "actor_id"])
+AUDIT_INDEXES = [
+    *(("audit_entries", ["org_id", *columns, "id"]) for columns in AUDIT_FILTERS),
+    *(("platform_audit_entries", [*columns, "id"]) for columns in AUDIT_FILTERS),
+]
+
 
 def upgrade() -> None:
     op.create_table(
@@ -127,6 +133,8 @@ def upgrade() -> None:
         ["occurred_at"],
         unique=False,
     )
+    for table, columns in AUDIT_INDEXES:
+        op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns, unique=False)
     op.add_column("user_sessions", sa.Column("current_org_id", sa.BigInteger(), nullable=True))
     op.add_column("user_sessions", sa.Column("ip_address", sa.String(length=45), nullable=True))
     op.add_column("user_sessions", sa.Column("user_agent", sa.String(length=200), nullable=True))
@@ -164,6 +172,8 @@ def downgrade() -> None:
     op.drop_column("user_sessions", "user_agent")
     op.drop_column("user_sessions", "ip_address")
     op.drop_column("user_sessions", "current_org_id")
+    for table, columns in AUDIT_INDEXES:
+        op.drop_index(f"ix_{table}_{'_'.join(columns)}", table_name=table)
     op.drop_table("platform_audit_entries")
     op.drop_table("throttle_counters")
     op.drop_table("password_resets")
