@@ -95,6 +95,9 @@ class RequestContext:
 class RequestSizeLimit:
     """Refuses bodies that are larger than allowed, before they are in memory.
 
+    FastAPI's own `max_body_size` answers in plain text where the length is announced; this one
+    raises inside the application, so that the answer is a problem like any other.
+
     Args:
         app: The application.
         maximum_bytes: The largest body.
