@@ -80,3 +80,20 @@ class ManagedCluster:
         state = ProcessState.RUNNING if pid else ProcessState.WAITING
         started_at = self.started_at.isoformat()
         return ProcessInfo(self.name, pid, state.value, self.restarts, started_at, None)
+
+
+def managed_clusters(
+    home: Home, ports: Ports, secrets: Secrets, *, is_embedded: bool
+) -> list[ManagedCluster]:
+    """Returns what a supervisor keeps running.
+
+    Args:
+        home: The stack's home.
+        ports: The stack's ports.
+        secrets: The clusters' passwords.
+        is_embedded: Whether the stack's own cluster is among them.
+    """
+    optional = ManagedCluster("source", source_cluster(home, ports, secrets), is_optional=True)
+    if not is_embedded:
+        return [optional]
+    return [ManagedCluster("postgres", stack_cluster(home, ports, secrets)), optional]

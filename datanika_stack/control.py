@@ -16,6 +16,7 @@ from datanika_stack.errors import StackError
 from datanika_stack.layout import DEFAULT_PORT, Home, Ports
 from datanika_stack.leftovers import end_leftovers, end_supervisor, remove_runtime_dir
 from datanika_stack.private_files import make_private_directory
+from datanika_stack.seal import hint_of
 from datanika_stack.secrets import load
 from datanika_stack.state import is_supervised, read_state
 
@@ -36,6 +37,8 @@ class StackStatus:
 
     Attributes:
         database_url: Without its password.
+        seal: `unsealed`, `sealed`, `uninitialized`; None where the control plane has not said.
+        hint: What to do about the seal; None where nothing.
         isolation: `single-trust`: tenants' jobs are not kept apart by the operating system.
     """
 
@@ -44,6 +47,8 @@ class StackStatus:
     dagster_url: str | None
     database_url: str | None
     processes: list[dict[str, Any]]
+    seal: str | None = None
+    hint: str | None = None
     isolation: str = SINGLE_TRUST
 
 
@@ -52,12 +57,12 @@ def status_of(home: Home) -> StackStatus:
     state = read_state(home)
     if state is None:
         return StackStatus("stopped", None, None, None, [])
-    name, processes = "stopped", []
-    if is_supervised(home):
-        name = state.state
-        shown = ("name", "pid", "state", "restarts", "started_at")
-        processes = [{key: getattr(entry, key) for key in shown} for entry in state.processes]
-    return StackStatus(name, state.api_url, state.dagster_url, state.database_url, processes)
+    urls = (state.api_url, state.dagster_url, state.database_url)
+    if not is_supervised(home):
+        return StackStatus("stopped", *urls, [])
+    shown = ("name", "pid", "state", "restarts", "started_at")
+    processes = [{key: getattr(entry, key) for key in shown} for entry in state.processes]
+    return StackStatus(state.state, *urls, processes, state.seal, hint_of(state.seal))
 
 
 def port_of(home: Home, given: int | None) -> int:

@@ -23,15 +23,18 @@ from datanika_stack.endpoints import (
     text_of,
 )
 from datanika_stack.errors import StackError
+from datanika_stack.internal_api import InternalApi
+from datanika_stack.key_agent import KeyAgent
 from datanika_stack.layout import Home
 from datanika_stack.locations import LocationPoller, LocationSource
+from datanika_stack.peers import keep_out_of_core_dumps
 from datanika_stack.preparation import install_dagster_home, migrate_control_plane, migrate_dagster
 from datanika_stack.process_tree import reap_orphans
 from datanika_stack.processes import ManagedProcess
 from datanika_stack.provision import Provisioner
 from datanika_stack.provision_server import ProvisionServer
 from datanika_stack.service_tokens import ServiceRole, mint
-from datanika_stack.settings import StackSettings
+from datanika_stack.settings import StackSettings, control_plane_variables
 
 _TICK_SECONDS: Final = 0.2
 _SLOW_TICK_SECONDS: Final = 1.0
@@ -57,11 +60,13 @@ def migrate_deployment(settings: StackSettings, report: Callable[[str], None]) -
     install_dagster_home(dagster_home)
     log_file = home.logs_dir / "migrate.log"
     report("migrating the control plane")
-    bootstrap = base_environment() | {
+    bootstrap = base_environment() | control_plane_variables()
+    bootstrap |= {
         "DATANIKA_DATABASE_URL": text_of(endpoints.app),
         "DATANIKA_SECRET_KEY": _secret_key(settings),
-        "DATANIKA_ENCRYPTION_KEYS": _encryption_keys(settings),
     }
+    if settings.encryption_keys is not None:
+        bootstrap["DATANIKA_ENCRYPTION_KEYS"] = settings.encryption_keys.get_secret_value()
     if settings.operator_password is not None:
         bootstrap["DATANIKA_OPERATOR_EMAIL"] = settings.operator_email
         bootstrap["DATANIKA_OPERATOR_PASSWORD"] = settings.operator_password.get_secret_value()
@@ -97,6 +102,24 @@ def serve_provisioner(settings: StackSettings) -> None:
         server.close()
 
 
+def serve_keys(settings: StackSettings) -> None:
+    """Serves the unlocked keys until SIGTERM; they are in this process's memory only.
+
+    Raises:
+        StackError: A variable is missing.
+    """
+    if settings.key_agent_socket is None:
+        raise StackError("DATANIKA_KEY_AGENT_SOCKET must be set")
+    keep_out_of_core_dumps()
+    agent = KeyAgent(settings.key_agent_socket)
+    agent.start()
+    try:
+        with _until_told_to_stop() as stop:
+            stop.wait()
+    finally:
+        agent.close()
+
+
 def serve_code_locations(settings: StackSettings) -> None:
     """Keeps one code server per org and the workspace file until SIGTERM.
 
@@ -110,7 +133,7 @@ def serve_code_locations(settings: StackSettings) -> None:
     home.logs_dir.mkdir(parents=True, exist_ok=True)
     servers = CodeServers(_code_server_plan(settings, home, dagster_home))
     servers.prepare()
-    source = LocationSource(settings.control_plane_url, _supervisor_token(settings))
+    source = LocationSource(InternalApi(settings.control_plane_url, _supervisor_token(settings)))
     poller = LocationPoller(source)
     poller.start()
     try:
@@ -161,12 +184,6 @@ def _secret_key(settings: StackSettings) -> str:
     if settings.secret_key is None:
         raise StackError("DATANIKA_SECRET_KEY must be set")
     return settings.secret_key.get_secret_value()
-
-
-def _encryption_keys(settings: StackSettings) -> str:
-    if settings.encryption_keys is None:
-        raise StackError("DATANIKA_ENCRYPTION_KEYS must be set")
-    return settings.encryption_keys.get_secret_value()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,10 @@ class PortBusyError(StackError):
         self.port = port
 
 
+class ControlPlaneUnavailableError(StackError):
+    """The control plane's internal API does not answer as it should; the message says how."""
+
+
 class LocationsUnavailableError(StackError):
     """The control plane does not say which orgs have published what.
 

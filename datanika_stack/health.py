@@ -9,6 +9,8 @@ from typing import Final
 HealthCheck = Callable[[], bool]
 _TIMEOUT_SECONDS: Final = 1.0
 _SERVER_ERROR: Final = 500
+WILDCARD_HOSTS: Final = ("0.0.0.0", "", "::")  # noqa: S104 - names to compare with
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def loopback_of(host: str) -> str:

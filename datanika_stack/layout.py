@@ -119,6 +119,11 @@ class Home:
         return self.runtime_dir / "provisioner.sock"
 
     @property
+    def key_agent_socket(self) -> Path:
+        """Where the key agent listens."""
+        return self.runtime_dir / "keys.sock"
+
+    @property
     def postgres_socket_dir(self) -> Path:
         """Where the embedded cluster listens besides TCP."""
         return self.runtime_dir / "pg"

@@ -56,7 +56,11 @@ def remove_runtime_dir(home: Home) -> None:
 
     What somebody still uses, such as the socket of a database, stays with its directory.
     """
-    sockets = (home.provisioner_socket, *home.code_servers_dir.glob("*.sock"))
+    sockets = (
+        home.provisioner_socket,
+        home.key_agent_socket,
+        *home.code_servers_dir.glob("*.sock"),
+    )
     directories = (home.code_servers_dir, home.postgres_socket_dir, home.source_socket_dir)
     with contextlib.suppress(OSError):
         for socket in sockets:

@@ -3,26 +3,24 @@
 Knows the internal API's answer and the file's format, no process.
 """
 
-import http.client
 import json
 import logging
 import re
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from datanika_stack.errors import LocationsUnavailableError
+from datanika_stack.errors import ControlPlaneUnavailableError, LocationsUnavailableError
+from datanika_stack.internal_api import InternalApi
 from datanika_stack.private_files import write_private
 
 _LOGGER: Final = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 1.0
 # So long the last list is taken for good before somebody should look.
 _PATIENCE_SECONDS: Final = 60.0
-_TIMEOUT_SECONDS: Final = 3.0
 _SLUG: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -53,13 +51,11 @@ class LocationSource:
     """The control plane's list of published manifests.
 
     Args:
-        control_plane_url: Base URL of the control plane.
-        token: A service token of the role supervisor.
+        api: Whom to ask.
     """
 
-    def __init__(self, control_plane_url: str, token: str) -> None:
-        self._url = control_plane_url.rstrip("/") + "/internal/v1/locations"
-        self._token = token
+    def __init__(self, api: InternalApi) -> None:
+        self._api = api
 
     def list(self) -> list[CodeLocation]:
         """Returns the published manifests.
@@ -67,13 +63,10 @@ class LocationSource:
         Raises:
             LocationsUnavailableError: The control plane does not answer, or not what it should.
         """
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
-        request = urllib.request.Request(self._url, headers=headers)  # noqa: S310 - http of our own
         try:
-            with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-                content = json.load(answer)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise LocationsUnavailableError(repr(error)) from error
+            content = self._api.get("/locations")
+        except ControlPlaneUnavailableError as error:
+            raise LocationsUnavailableError(str(error)) from error
         entries = content.get("locations") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise LocationsUnavailableError("the answer is not a list of locations")
@@ -152,10 +145,6 @@ def write_workspace(path: Path, sockets: Iterable[tuple[str, Path]]) -> None:
     text = json.dumps({"load_from": entries}, indent=2) + "\n"
     if not path.exists() or path.read_text() != text:
         write_private(path, text)
-
-
-# No proxy of the environment stands between the stack's own processes.
-_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _read(entry: Any) -> CodeLocation:

@@ -1,9 +1,46 @@
 """Settings of the command line and the stack: the only place in this package that reads the environment."""
 
+import os
 from pathlib import Path
+from typing import Final
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# What of the environment of `up` the control plane and its worker take over as it is. Everything else
+# that they read is the stack's to say; a test compares both with the control plane's own settings.
+CONTROL_PLANE_VARIABLES: Final = (
+    "DATANIKA_KEY_PROVIDER",
+    "DATANIKA_ENCRYPTION_KEYS_FILE",
+    "DATANIKA_ENCRYPTION_KEYS_COMMAND",
+    "DATANIKA_SIGN_UP",
+    "DATANIKA_FAILED_LOGINS_PER_ACCOUNT",
+    "DATANIKA_FAILED_LOGINS_PER_ADDRESS",
+    "DATANIKA_SIGN_UPS_PER_ADDRESS",
+    "RECAPTCHA_SITE_KEY",
+    "RECAPTCHA_SECRET_KEY",
+    "DATANIKA_RECAPTCHA_MINIMUM_SCORE",
+    "DATANIKA_RECAPTCHA_URL",
+    "GOOGLE_CLIENT_ID",
+    "GOOGLE_CLIENT_SECRET",
+    "DATANIKA_GOOGLE_ISSUER",
+    "GITHUB_CLIENT_ID",
+    "GITHUB_CLIENT_SECRET",
+    "DATANIKA_GITHUB_URL",
+    "DATANIKA_GITHUB_API_URL",
+    "DATANIKA_OAUTH_RETURN_URLS",
+    "DATANIKA_TRUSTED_PROXIES",
+    "DATANIKA_CORS_ORIGINS",
+    "DATANIKA_MAXIMUM_REQUEST_BYTES",
+    "DATANIKA_SMTP_URL",
+    "DATANIKA_SMTP_FROM",
+)
+
+
+def control_plane_variables() -> dict[str, str]:
+    """Returns what of this environment the control plane takes over; an empty value is none."""
+    given = {name: os.environ.get(name, "") for name in CONTROL_PLANE_VARIABLES}  # noqa: TID251
+    return {name: value for name, value in given.items() if value}
 
 
 class ClientSettings(BaseSettings):
@@ -93,6 +130,7 @@ class StackSettings(BaseSettings):
     provisioner_socket: Path | None = Field(
         default=None, description="Unix socket of the provisioner."
     )
+    key_agent_socket: Path | None = Field(default=None, description="Unix socket of the key agent.")
     service_token: SecretStr | None = Field(
         default=None, description="Token of the role supervisor, where DATANIKA_SECRET_KEY is not."
     )

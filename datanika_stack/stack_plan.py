@@ -16,14 +16,15 @@ from datanika_stack.endpoints import (
     external_endpoints,
     text_of,
 )
-from datanika_stack.health import http_answers, loopback_of
+from datanika_stack.health import LOOPBACK_HOSTS, WILDCARD_HOSTS, http_answers, loopback_of
+from datanika_stack.internal_api import InternalApi
 from datanika_stack.layout import Home, Ports
-from datanika_stack.locations import LocationSource
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.processes import ProcessSpec
 from datanika_stack.secrets import Secrets, load_or_generate
 from datanika_stack.service_tokens import ServiceRole, mint
-from datanika_stack.settings import StackSettings
+from datanika_stack.settings import StackSettings, control_plane_variables
+from datanika_stack.web_server import server_command
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ class StackPlan:
         """Whether PostgreSQL is the stack's own."""
         return self.settings.database_url is None
 
+    def warnings(self) -> list[str]:
+        """Returns what a person should know about where this stack can be reached."""
+        is_local = loopback_of(self.host) in LOOPBACK_HOSTS and self.host not in WILDCARD_HOSTS
+        if is_local or self._public_url.startswith("https://"):
+            return []
+        return [
+            f"{self.host} is reached over plain http: passwords and session cookies can be read on "
+            "the way. Put a proxy with TLS before it and set DATANIKA_PUBLIC_URL=https://…"
+        ]
+
     def bootstrap_environment(self) -> dict[str, str]:
         """Returns what makes the first platform operator."""
         given = self.settings.operator_password
@@ -80,11 +91,7 @@ class StackPlan:
 
     def control_plane(self) -> ProcessSpec:
         """Returns the process that serves the REST API."""
-        command = (
-            *PYTHON, "uvicorn", "control_plane.main:create_app", "--factory",
-            "--host", self.host, "--port", str(self.ports.api),
-            "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5",
-        )  # fmt: skip
+        command = server_command("control_plane.main:create_app", self.host, self.ports.api)
         health = http_answers(self.ports.api, "/health", self.host)
         return self._spec("control_plane", command, self.control_plane_environment(), health=health)
 
@@ -95,11 +102,8 @@ class StackPlan:
 
     def gateway(self) -> ProcessSpec:
         """Returns the process that serves the Dagster UI."""
-        command = (
-            *PYTHON, "uvicorn", "datanika_dagster.gateway.app:create_app", "--factory",
-            "--host", self.host, "--port", str(self.ports.dagster),
-            "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3",
-        )  # fmt: skip
+        app = "datanika_dagster.gateway.app:create_app"
+        command = server_command(app, self.host, self.ports.dagster)
         environment = self.dagster_environment() | {
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.GATEWAY),
             "DATANIKA_PUBLIC_URL": self._public_url,
@@ -131,9 +135,9 @@ class StackPlan:
             )
         )
 
-    def location_source(self) -> LocationSource:
-        """Returns where the published manifests are learnt from."""
-        return LocationSource(self.api_url, mint(self.secret_key, ServiceRole.SUPERVISOR))
+    def internal_api(self) -> InternalApi:
+        """Returns where the supervisor learns of manifests and of the seal."""
+        return InternalApi(self.api_url, mint(self.secret_key, ServiceRole.SUPERVISOR))
 
     def dagster_environment(self) -> dict[str, str]:
         """Returns what a process needs that opens the Dagster instance."""
@@ -147,7 +151,7 @@ class StackPlan:
         """Returns what the control plane and its worker need."""
         given_keys = self.settings.encryption_keys
         keys = given_keys.get_secret_value() if given_keys else self.secrets.encryption_keys
-        return base_environment() | {
+        own = {
             "DATANIKA_HOME": str(self.home.path),
             "DATANIKA_DATABASE_URL": text_of(self.endpoints.app),
             "DATANIKA_SECRET_KEY": self.secret_key,
@@ -160,8 +164,10 @@ class StackPlan:
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.CONTROL_PLANE),
             "DATANIKA_ALLOWED_NETWORKS": self.settings.allowed_networks,
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+            "DATANIKA_KEY_AGENT_SOCKET": str(self.home.key_agent_socket),
             "API_KEY_HEADER": self.settings.api_key_header,
         }
+        return base_environment() | control_plane_variables() | own
 
     @classmethod
     def make(cls, home: Home, port: int, host: str, settings: StackSettings) -> "StackPlan":

@@ -22,6 +22,7 @@ class StackState:
     Attributes:
         state: `starting`, `running`, `degraded` or `stopping`; `stopped` where nothing runs.
         phase: What it does just now, for people.
+        seal: A `SealState`; None as long as the control plane has not said.
     """
 
     pid: int
@@ -34,6 +35,7 @@ class StackState:
     api_url: str
     dagster_url: str
     database_url: str
+    seal: str | None = None
     processes: list[ProcessInfo] = field(default_factory=list)
 
     def copy(self) -> "StackState":

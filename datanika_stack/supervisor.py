@@ -17,11 +17,12 @@ import psutil
 
 from datanika_stack.base_environment import base_environment
 from datanika_stack.clock import utc_now
-from datanika_stack.clusters import ManagedCluster, source_cluster, stack_cluster
+from datanika_stack.clusters import managed_clusters
 from datanika_stack.databases import ensure_databases
 from datanika_stack.errors import StackError
 from datanika_stack.leftovers import end_leftovers, remove_runtime_dir
-from datanika_stack.locations import LocationPoller
+from datanika_stack.locations import LocationPoller, LocationSource
+from datanika_stack.own_servers import OwnServers
 from datanika_stack.ports import ensure_port_free
 from datanika_stack.preparation import (
     install_dagster_home,
@@ -30,9 +31,8 @@ from datanika_stack.preparation import (
 )
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.process_tree import adopt_orphans, end_all, is_alive, reap_orphans
-from datanika_stack.processes import ManagedProcess, ProcessInfo, ProcessSpec, ProcessState
-from datanika_stack.provision import Provisioner
-from datanika_stack.provision_server import ProvisionServer
+from datanika_stack.processes import ManagedProcess, ProcessSpec, ProcessState
+from datanika_stack.seal import UNSEALED, SealWatch, hint_of
 from datanika_stack.stack_plan import StackPlan
 from datanika_stack.state import StackState
 
@@ -43,6 +43,7 @@ _SLOW_TICK_SECONDS: Final = 1.0
 _PATIENCE: Final = 3
 # Whoever starts work ends first, whoever is asked by others last.
 _LAST_TO_FIRST: Final = (("control_plane",), ("gateway", "worker"), ("daemon",))
+_HOLDERS_OF_KEYS: Final = ("control_plane", "worker")
 
 Report = Callable[[str], None]
 
@@ -61,9 +62,12 @@ class Supervisor:
         self._stop = threading.Event()
         self._processes: dict[str, ManagedProcess] = {}
         self._code_servers = plan.code_servers()
-        self._clusters = _clusters(plan)
-        self._provisioner: ProvisionServer | None = None
-        self._poller = LocationPoller(plan.location_source())
+        self._clusters = managed_clusters(
+            plan.home, plan.ports, plan.secrets, is_embedded=plan.is_embedded
+        )
+        self._servers = OwnServers(plan, self._pids_of_control_plane)
+        self._poller = LocationPoller(LocationSource(plan.internal_api()))
+        self._seal = SealWatch(plan.internal_api())
         self._next_slow_tick = 0.0
         self._was_ready = False
         self._state = _first_state(plan)
@@ -102,7 +106,7 @@ class Supervisor:
             cluster.start()
         if self._plan.endpoints.admin is not None:
             ensure_databases(self._plan.endpoints)
-        self._start_provisioner()
+        self._servers.start()
         self._tell("preparing the databases")
         with ThreadPoolExecutor(max_workers=2) as pool:
             # Two chains side by side: each process starts as soon as its own database is ready.
@@ -131,10 +135,9 @@ class Supervisor:
         ensure_port_free(plan.ports.api, "REST API", plan.host)
         ensure_port_free(plan.ports.dagster, "Dagster UI", plan.host)
 
-    def _start_provisioner(self) -> None:
-        provisioner = Provisioner(self._plan.endpoints.provisioner, self._plan.warehouse_name_key)
-        self._provisioner = ProvisionServer(provisioner, self._plan.home.provisioner_socket)
-        self._provisioner.start()
+    def _pids_of_control_plane(self) -> set[int]:
+        found = [self._processes[name] for name in _HOLDERS_OF_KEYS if name in self._processes]
+        return {process.pid for process in found if process.pid}
 
     def _start_control_plane(self) -> None:
         plan = self._plan
@@ -159,6 +162,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         self._poller.start()
+        self._seal.start()
         while not self._stop.wait(_TICK_SECONDS):
             for process in self._all_processes():
                 process.tick()
@@ -179,12 +183,19 @@ class Supervisor:
         is_serving = all(process.state is ProcessState.RUNNING for process in core)
         if is_serving and not self._was_ready:
             self._was_ready = True
+            self._seal.ask()
             self._tell(f"ready: {self._plan.api_url}  {self._plan.dagster_url}")
         if self._was_ready:
             failing = any(process.restarts > _PATIENCE for process in self._waiting())
             failing = failing or self._poller.is_stale()
             self._state.state = "running" if is_serving and not failing else "degraded"
+            self._notice_seal()
         self._save()
+
+    def _notice_seal(self) -> None:
+        before, self._state.seal = self._state.seal, self._seal.state
+        if self._state.seal != before and (hint_of(self._state.seal) or hint_of(before)):
+            self._tell(hint_of(self._state.seal) or UNSEALED)
 
     def _shut_down(self) -> None:
         self._stop.set()
@@ -196,11 +207,11 @@ class Supervisor:
             for cluster in self._clusters:
                 stages.callback(cluster.stop)
             stages.callback(self._end_orphans)
-            if self._provisioner is not None:
-                stages.callback(self._provisioner.close)
+            stages.callback(self._servers.close)
             for names in _LAST_TO_FIRST:
                 stages.callback(self._end_stage, names)
             stages.callback(self._poller.stop)
+            stages.callback(self._seal.stop)
 
     def _end_stage(self, names: tuple[str, ...]) -> None:
         stage = [self._processes[name] for name in names if name in self._processes]
@@ -237,7 +248,7 @@ class Supervisor:
     def _save(self) -> None:
         """Writes the state file if anything in it has changed; the next call tries what fails."""
         clusters = [info for cluster in self._clusters if (info := cluster.info())]
-        self._state.processes = clusters + self._provisioner_info()
+        self._state.processes = clusters + self._servers.infos(self._state.started_at)
         self._state.processes += [process.info() for process in self._all_processes()]
         if self._state == self._written:
             return
@@ -250,13 +261,6 @@ class Supervisor:
         else:
             self._is_state_written = True
             self._written = self._state.copy()
-
-    def _provisioner_info(self) -> list[ProcessInfo]:
-        if self._provisioner is None or not self._provisioner.is_alive():
-            return []
-        state = ProcessState.RUNNING.value
-        # It is a thread of this process: it starts and ends with it.
-        return [ProcessInfo("provisioner", None, state, 0, self._state.started_at, None)]
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -272,15 +276,6 @@ class Supervisor:
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
-
-
-def _clusters(plan: StackPlan) -> list[ManagedCluster]:
-    source = source_cluster(plan.home, plan.ports, plan.secrets)
-    optional = ManagedCluster("source", source, is_optional=True)
-    if not plan.is_embedded:
-        return [optional]
-    own = stack_cluster(plan.home, plan.ports, plan.secrets)
-    return [ManagedCluster("postgres", own), optional]
 
 
 def _first_state(plan: StackPlan) -> StackState:

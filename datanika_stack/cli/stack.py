@@ -15,7 +15,12 @@ from rich.text import Text
 
 from datanika_stack import control
 from datanika_stack.compose_env import compose_env, renewed
-from datanika_stack.deployment import migrate_deployment, serve_code_locations, serve_provisioner
+from datanika_stack.deployment import (
+    migrate_deployment,
+    serve_code_locations,
+    serve_keys,
+    serve_provisioner,
+)
 from datanika_stack.endpoints import text_of
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
@@ -40,6 +45,7 @@ def add_stack(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command()(provisioner)
     app.command("code-servers")(code_servers)
+    app.command("key-agent")(key_agent)
     app.command("compose-env")(print_compose_env)
 
 
@@ -61,14 +67,16 @@ def up(
             _console.print(f"A stack is running already in {place.path}")
             _show(place, as_json=False)
             return
-        _progress_line(f"Note: {control.ISOLATION_WARNING}.")
+        plan = StackPlan.make(place, base, host, settings)
+        for warning in (control.ISOLATION_WARNING, *plan.warnings()):
+            _progress_line(f"Note: {warning}.")
         if detach:
             arguments = ["--home", str(place.path), "--port", str(base), "--host", host]
             with _console.status("starting") as line:
                 control.start_detached(place, arguments, lambda phase: _progress(line, phase))
             _show(place, as_json=False)
         else:
-            _supervise(StackPlan.make(place, base, host, settings))
+            _supervise(plan)
     except StackError as error:
         _fail(error)
 
@@ -130,6 +138,11 @@ def code_servers() -> None:
     _deployed(lambda: serve_code_locations(StackSettings()))
 
 
+def key_agent() -> None:
+    """Keep the unlocked keys in memory, behind DATANIKA_KEY_AGENT_SOCKET (compose)."""
+    _deployed(lambda: serve_keys(StackSettings()))
+
+
 def print_compose_env(
     renew: Annotated[
         Path | None,
@@ -167,6 +180,8 @@ def _show(home: Home, *, as_json: bool) -> None:
     console.print(f"[bold]{found.state}[/bold]  {home.path}")
     if found.state == "stopped":
         return
+    if found.hint:
+        console.print(f"[yellow]{found.hint}[/yellow]")
     console.print(f"REST API   {found.api_url}/docs\nDagster UI {found.dagster_url}")
     table = Table("process", "pid", "state", "restarts", "started at", box=None)
     for entry in found.processes:

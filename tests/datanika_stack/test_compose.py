@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from datanika_stack.cli.main import app
 from datanika_stack.compose_env import compose_env
 from datanika_stack.layout import PROJECT_ROOT
+from datanika_stack.settings import CONTROL_PLANE_VARIABLES
+from datanika_stack.web_server import server_command
 
 COMPOSE_FILE = PROJECT_ROOT / "docker-compose.yml"
 ONE_SHOT = "migrate"
@@ -71,10 +73,24 @@ def test_only_the_control_plane_holds_its_keys(services: dict[str, Any]) -> None
     assert holders == {ONE_SHOT, "control-plane", "worker"}
 
 
+def test_the_servers_are_started_as_up_starts_them(services: dict[str, Any]) -> None:
+    for name in ("control-plane", "gateway"):
+        command = services[name]["command"]
+        app, port = command[3], int(command[command.index("--port") + 1])
+        assert tuple(command[1:]) == server_command(app, "0.0.0.0", port)[2:]
+
+
+def test_the_control_plane_takes_over_what_the_user_sets(services: dict[str, Any]) -> None:
+    for name in ("control-plane", "worker"):
+        environment = services[name]["environment"]
+        taken_over = {variable for variable, value in environment.items() if value is None}
+        assert taken_over == {*CONTROL_PLANE_VARIABLES, "DATANIKA_ENCRYPTION_KEYS"}
+
+
 def test_the_generated_env_has_what_it_requires() -> None:
     required = variables(r"\$\{(\w+):\?")
     generated = {line.split("=")[0] for line in compose_env().splitlines() if "=" in line}
-    assert generated == required
+    assert generated == required | {"DATANIKA_ENCRYPTION_KEYS"}
     assert compose_env() != compose_env()
 
 

@@ -43,7 +43,7 @@ class Deployment:
             "services"
         ]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("lib", "lib/dagster", "run/provisioner", "run/code", "logs"):
+        for name in ("lib", "lib/dagster", "run/provisioner", "run/keys", "run/code", "logs"):
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def value(self, text: str) -> str:
@@ -71,8 +71,13 @@ class Deployment:
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(self.root / "lib"),
             "DATANIKA_HOME": str(self.root / "lib"), "PYTHONSAFEPATH": "1", "LANG": "C.UTF-8",
         }  # fmt: skip
-        own = self._services[service]["environment"]
-        return image | {name: self.value(text) for name, text in own.items()}
+        # Without a value: taken over where the user has set it.
+        declared = self._services[service]["environment"]
+        own = {
+            name: self.variables.get(name) if text is None else text
+            for name, text in declared.items()
+        }
+        return image | {name: self.value(text) for name, text in own.items() if text is not None}
 
     def run(self, service: str) -> str:
         done = subprocess.run(
@@ -140,7 +145,7 @@ def deployment() -> Iterator[Deployment]:
         with cluster:
             deployed = Deployment(short / "root", cluster.port, variables)
             deployed.run("migrate")
-            for service in ("control-plane", "worker", "provisioner", "code-servers"):
+            for service in ("key-agent", "control-plane", "worker", "provisioner", "code-servers"):
                 deployed.start(service)
             wait(lambda: deployed.is_healthy("code-servers"))
             for service in ("gateway", "daemon"):
@@ -165,7 +170,8 @@ def test_migrating_again_changes_nothing(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    "service", ["control-plane", "worker", "provisioner", "gateway", "daemon", "code-servers"]
+    "service",
+    ["control-plane", "worker", "provisioner", "key-agent", "gateway", "daemon", "code-servers"],
 )
 def test_each_service_gets_healthy_by_its_own_check(deployment: Deployment, service: str) -> None:
     wait(lambda: deployment.is_healthy(service))
@@ -208,6 +214,7 @@ def age(heartbeat: Path) -> None:
         ("worker", "lib/worker.heartbeat"),
         ("code-servers", "run/code/heartbeat"),
         ("provisioner", None),
+        ("key-agent", None),
         ("control-plane", None),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from datanika_stack.errors import LocationsUnavailableError
+from datanika_stack.internal_api import InternalApi
 from datanika_stack.locations import CodeLocation, LocationPoller, LocationSource
 from datanika_stack.polling import wait_for
 
@@ -36,7 +37,8 @@ class Server:
 
     @property
     def source(self) -> LocationSource:
-        return LocationSource(f"http://127.0.0.1:{self._listener.getsockname()[1]}", "token")
+        url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return LocationSource(InternalApi(url, "token"))
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
