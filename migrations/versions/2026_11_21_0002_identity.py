@@ -76,6 +76,7 @@ def upgrade() -> None:
         "oauth_codes",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("provider", sa.String(length=20), nullable=False),
         sa.Column("code_hash", sa.String(length=64), nullable=False),
         sa.Column("state_hash", sa.String(length=64), nullable=False),
         sa.Column("is_new_user", sa.Boolean(), nullable=False),

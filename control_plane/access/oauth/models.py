@@ -31,6 +31,7 @@ class OAuthCode(IdMixin, Base):
     __tablename__ = "oauth_codes"
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    provider: Mapped[str] = mapped_column(String(20))
     code_hash: Mapped[str] = mapped_column(String(64), unique=True)
     state_hash: Mapped[str] = mapped_column(String(64), unique=True)
     is_new_user: Mapped[bool]
