@@ -1,0 +1,131 @@
+"""How a valid request of each operation looks: the one table of the matrix.
+
+A new operation needs a row here; `test_matrix.py` fails by name without one. What would start a
+process or ask Dagster is refused by the real thing, because nothing of it runs here: such a row has
+the refusal's status and the reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.control_plane.access.matrix import objects as o
+from tests.control_plane.access.matrix.objects import Request, Stage
+
+ORG = "/api/v1/orgs/{org}"
+NO_SLOT = "no place for tasks is free"
+NO_DAGSTER = "no Dagster is running"
+NOT_PUBLISHED = "nothing is published"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A valid request.
+
+    Attributes:
+        prepare: Makes what it needs, in each of the two orgs.
+        body: The JSON body, where it needs no prepared object.
+        status: What it answers, where that is not the status that the route declares.
+        because: Why not.
+        by_key: False for what an API key may not do, whatever its scopes.
+    """
+
+    prepare: Callable[[Stage], Request] = o.nothing
+    body: Any = None
+    status: int | None = None
+    because: str = ""
+    by_key: bool = True
+
+
+def _refused(status: int, because: str, prepare: Callable[[Stage], Request] = o.nothing) -> Row:
+    return Row(prepare, status=status, because=because)
+
+
+ROWS: dict[str, Row] = {
+    # The organization
+    f"GET {ORG}": Row(),
+    f"GET {ORG}/members": Row(),
+    f"GET {ORG}/audit": Row(),
+    f"GET {ORG}/audit/export": Row(),
+    f"GET {ORG}/api-keys": Row(),
+    f"POST {ORG}/api-keys": Row(body={"name": "new", "scopes": ["orgs:read"]}, by_key=False),
+    f"DELETE {ORG}/api-keys/{{key_id}}": Row(o.api_key),
+    f"GET {ORG}/warehouse": Row(),
+    f"POST {ORG}/warehouse/credentials": _refused(409, "the warehouse is not provisioned"),
+    # Connections
+    f"GET {ORG}/connections": Row(),
+    f"POST {ORG}/connections": Row(o.new_connection),
+    f"GET {ORG}/connections/{{connection_id}}": Row(o.connection),
+    f"PATCH {ORG}/connections/{{connection_id}}": Row(o.connection, {"name": "renamed"}),
+    f"DELETE {ORG}/connections/{{connection_id}}": Row(o.connection),
+    f"POST {ORG}/connections/{{connection_id}}/test": _refused(429, NO_SLOT, o.connection),
+    f"GET {ORG}/connections/{{connection_id}}/tables": Row(o.connection),
+    f"POST {ORG}/connections/{{connection_id}}/metadata/sync": _refused(429, NO_SLOT, o.connection),
+    # Uploads
+    f"GET {ORG}/uploads": Row(),
+    f"POST {ORG}/uploads": Row(o.new_upload),
+    f"GET {ORG}/uploads/{{upload_id}}": Row(o.upload),
+    f"PATCH {ORG}/uploads/{{upload_id}}": Row(o.upload, {"name": "renamed"}),
+    f"DELETE {ORG}/uploads/{{upload_id}}": Row(o.upload),
+    f"POST {ORG}/uploads/{{upload_id}}/runs": _refused(409, NOT_PUBLISHED, o.upload),
+    # Transformations
+    f"GET {ORG}/transformations": Row(),
+    f"POST {ORG}/transformations": _refused(429, NO_SLOT, o.new_transformation),
+    f"POST {ORG}/transformations/preview": _refused(429, NO_SLOT, o.preview),
+    f"GET {ORG}/transformations/{{transformation_id}}": Row(o.transformation),
+    f"PATCH {ORG}/transformations/{{transformation_id}}": Row(
+        o.transformation, {"description": "new"}, 429, NO_SLOT
+    ),
+    f"DELETE {ORG}/transformations/{{transformation_id}}": Row(o.transformation),
+    f"POST {ORG}/transformations/{{transformation_id}}/runs": _refused(
+        409, NOT_PUBLISHED, o.transformation
+    ),
+    # What runs when
+    f"GET {ORG}/dependencies": Row(),
+    f"POST {ORG}/dependencies": Row(o.new_dependency),
+    f"GET {ORG}/dependencies/neighbours": Row(o.neighbours),
+    f"GET {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
+    f"DELETE {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
+    f"GET {ORG}/schedules": Row(),
+    f"POST {ORG}/schedules": Row(o.new_schedule),
+    f"GET {ORG}/schedules/{{schedule_id}}": Row(o.schedule),
+    f"GET {ORG}/schedules/{{schedule_id}}/next": Row(o.schedule),
+    f"PATCH {ORG}/schedules/{{schedule_id}}": Row(o.schedule, {"is_active": False}),
+    f"DELETE {ORG}/schedules/{{schedule_id}}": Row(o.schedule),
+    f"GET {ORG}/freshness-policies": Row(),
+    f"POST {ORG}/freshness-policies": Row(o.new_policy),
+    f"GET {ORG}/freshness-policies/{{policy_id}}": Row(o.policy),
+    f"PATCH {ORG}/freshness-policies/{{policy_id}}": Row(o.policy, {"severity": "error"}),
+    f"DELETE {ORG}/freshness-policies/{{policy_id}}": Row(o.policy),
+    # Publishing and runs
+    f"POST {ORG}/publish": Row(),
+    f"GET {ORG}/manifest": _refused(503, NO_DAGSTER, o.manifest),
+    f"GET {ORG}/runs": Row(),
+    f"POST {ORG}/runs": Row(body={"targets": []}, status=409, because=NOT_PUBLISHED),
+    f"GET {ORG}/runs/{{run_id}}": _refused(503, NO_DAGSTER, o.run),
+    f"GET {ORG}/runs/{{run_id}}/logs": _refused(503, NO_DAGSTER, o.run),
+    f"POST {ORG}/runs/{{run_id}}/cancel": _refused(503, NO_DAGSTER, o.run),
+    # Whoever is signed in
+    "GET /api/v1/auth/me": Row(),
+    "POST /api/v1/auth/logout": Row(),
+    # Platform operators
+    "POST /api/v1/system/operators": Row(o.user),
+    "GET /api/v1/system/audit": Row(),
+    "GET /api/v1/system/audit/export": Row(),
+    # The platform's own processes
+    "GET /internal/v1/locations": Row(),
+    "GET /internal/v1/orgs/{org}/manifest": Row(o.manifest),
+    "GET /internal/v1/orgs/{org}/manifests/{sha256}": Row(o.manifest),
+    "POST /internal/v1/runs/{run_id}/authorize": Row(o.launched_run),
+    # Open
+    "GET /health": Row(),
+    "GET /ready": Row(),
+    "GET /login": Row(),
+    "POST /login": Row(o.login_form, status=303, because="it leads to the Dagster UI"),
+    "POST /api/v1/auth/signup": Row(o.sign_up),
+    "POST /api/v1/auth/login": Row(o.log_in),
+    "POST /api/v1/auth/refresh": Row(o.refresh),
+    "GET /internal/v1/session": Row(o.session_of_gateway),
+    "POST /internal/v1/task-tokens": Row(o.shell_run),
+    "POST /internal/v1/task-tokens/redeem": Row(o.task_token),
+}
