@@ -45,7 +45,6 @@ ROUTERS: list[APIRouter] = [
 ]
 INTERNAL_ROUTERS: list[APIRouter] = [
     system.internal,
-    connections.internal,
     manifest.internal,
     runs.internal,
 ]

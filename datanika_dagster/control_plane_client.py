@@ -74,7 +74,7 @@ class RunIntent:
     asset_keys: list[list[str]] | None
     check_keys: list[dict[str, Any]] | None = None
     schedule: str | None = None
-    parent_run_id: str | None = None
+    launch_id: str | None = None
 
 
 class ControlPlaneClient:
@@ -139,6 +139,7 @@ class ControlPlaneClient:
             "org": intent.org,
             "manifest_sha256": intent.manifest_sha256,
             "asset_keys": intent.asset_keys,
+            "check_keys": intent.check_keys,
         }
         return TaskToken.model_validate(self._request("POST", "/task-tokens", body))
 

@@ -33,14 +33,22 @@ def transformation_asset_keys(location: CodeLocation, transformation_id: int) ->
     ]
 
 
-def connection_ids(location: CodeLocation, asset_keys: Iterable[Sequence[str]] | None) -> list[int]:
-    """Returns the ids of the connections that a run of these assets needs.
+def connection_ids(
+    location: CodeLocation,
+    asset_keys: Iterable[Sequence[str]] | None,
+    checked_keys: Iterable[Sequence[str]] | None = None,
+) -> list[int]:
+    """Returns the ids of the connections that a run of these assets and checks needs.
 
     Args:
         location: The manifest that the run is pinned to.
-        asset_keys: The run's selection; None where it runs everything.
+        asset_keys: The assets that the run selects.
+        checked_keys: The assets whose checks the run selects. A run that says neither runs
+            everything.
     """
-    wanted = None if asset_keys is None else {tuple(key) for key in asset_keys}
+    is_everything = asset_keys is None and checked_keys is None
+    selected = {tuple(key) for keys in (asset_keys, checked_keys) for key in keys or ()}
+    wanted = None if is_everything else selected
     slugs: set[str] = set()
     for upload in location.uploads:
         if wanted is None or wanted.intersection(table.asset_key for table in upload.tables):

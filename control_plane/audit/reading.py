@@ -15,6 +15,7 @@ __all__ = [
     "EntryFilter",
     "export_entries",
     "export_platform_entries",
+    "is_recorded",
     "page_entries",
     "page_platform_entries",
 ]
@@ -32,6 +33,14 @@ def page_platform_entries(
 ) -> Sequence[PlatformAuditEntry]:
     """Returns the platform's entries, newest first, those before `before_id` where it is given."""
     return PlatformAuditRepository(session).page_before(before_id, limit, wanted)
+
+
+def is_recorded(
+    session: Session, org_id: int, action: str, resource_type: str, resource_id: str
+) -> bool:
+    """Tells whether the org's log has such an entry already."""
+    wanted = EntryFilter(action=action, resource_type=resource_type, resource_id=resource_id)
+    return bool(AuditRepository(session, org_id).page_before(None, 1, wanted))
 
 
 def export_entries(

@@ -1,31 +1,26 @@
-"""`/api/v1/orgs/{org}/connections`, and where task tokens are redeemed."""
+"""`/api/v1/orgs/{org}/connections`."""
 
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
-from control_plane.access.caller import Caller, Require, bearer_token
+from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission
-from control_plane.access.task_tokens.service import redeem_token
 from control_plane.access.task_tokens.tasks import OrgTasks
-from control_plane.audit.service import SYSTEM, AuditLog
 from control_plane.connections.schemas import (
     ConnectionCreate,
     ConnectionTestResult,
     ConnectionUpdate,
     ConnectionView,
-    Redeemed,
 )
 from control_plane.connections.service import ConnectionService
 from control_plane.core.dependencies import (
     SessionDep,
     SessionFactoryDep,
-    SettingsDep,
     TaskRunnerDep,
     VaultDep,
 )
-from control_plane.core.errors import Unauthorized
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -37,10 +32,8 @@ from control_plane.core.pagination import (
 )
 from control_plane.core.tasks import TaskFailed
 from control_plane.core.usages import UsagesDep
-from control_plane.tenancy.service import get_organization
 
 router = APIRouter(prefix="/orgs/{org}/connections", tags=["connections"])
-internal = APIRouter(prefix="/task-tokens")
 
 Reader = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_WRITE))]
@@ -142,26 +135,4 @@ def test_connection(
         message="The connection works.",
         duration_ms=value["duration_ms"],
         server_version=value.get("server_version"),
-    )
-
-
-@internal.post("/redeem")
-def redeem(
-    request: Request, session: SessionDep, vault: VaultDep, settings: SettingsDep
-) -> Redeemed:
-    """Exchanges a task token, once, for the credentials that it names."""
-    token = bearer_token(request)
-    if token is None:
-        raise Unauthorized("Send a task token: Authorization: Bearer …")
-    row = redeem_token(session, token)
-    org = get_organization(session, row.org_id)
-    audit = AuditLog(session, row.org_id, SYSTEM)
-    service = ConnectionService(session, row.org_id, vault, audit)
-    return Redeemed(
-        org=org.slug,
-        org_id=org.id,
-        run_id=row.run_id,
-        connections=service.redeem_connections(row.connection_ids),
-        allowed_networks=list(settings.allowed_networks),
-        refused_endpoints=settings.own_endpoints(),
     )

@@ -5,12 +5,21 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from control_plane.access.caller import Caller, Require, RequireService, SignerDep, resolve_caller
+from control_plane.access.caller import (
+    Caller,
+    Require,
+    RequireService,
+    SignerDep,
+    bearer_token,
+    resolve_caller,
+)
 from control_plane.access.permissions import Permission
 from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
+from control_plane.access.task_tokens.service import redeem_token
 from control_plane.audit.service import SYSTEM, Actor
+from control_plane.connections.schemas import Redeemed
 from control_plane.core.database import enter_org
-from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep
+from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
 from control_plane.core.errors import Forbidden, Invalid, Unauthorized
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
@@ -21,13 +30,16 @@ from control_plane.core.pagination import (
     decode_cursor,
     encode_cursor,
 )
+from control_plane.core.requests import client_address, trace_id
 from control_plane.core.slots import Slots
 from control_plane.runs import service
+from control_plane.runs.credentials import connections_of
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
 from control_plane.runs.models import RunStatus, RunTrigger
 from control_plane.runs.schemas import (
     AuthorizedRun,
+    CheckKey,
     RunAuthorize,
     RunCreate,
     RunLog,
@@ -37,7 +49,7 @@ from control_plane.runs.schemas import (
     ShellRunAuthorize,
 )
 from control_plane.runs.service import StartingRun
-from control_plane.tenancy.service import get_active_org
+from control_plane.tenancy.service import get_active_org, get_organization
 
 router = APIRouter(prefix="/orgs/{org}", tags=["runs"])
 internal = APIRouter()
@@ -164,7 +176,9 @@ def authorize_launched_run(
         trigger=RunTrigger.SCHEDULE if body.schedule else RunTrigger.UI,
         manifest_sha256=body.manifest_sha256,
         asset_keys=body.asset_keys,
+        checked_keys=_checked(body.check_keys),
         schedule=body.schedule,
+        launch_id=body.launch_id,
     )
     actor = Actor(SYSTEM.kind, None, body.schedule or SYSTEM.name)
     minted = service.authorize_run(session, org.id, actor, run)
@@ -185,10 +199,41 @@ def authorize_shell_run(
     caller = resolve_caller(request, body.org, session, signer, settings)
     if Permission.RUNS_RUN not in caller.permissions:
         raise Forbidden(f"This needs an API key with the scope '{Permission.RUNS_RUN}'.")
-    run = StartingRun(body.run_id, RunTrigger.SHELL, body.manifest_sha256, body.asset_keys)
+    run = StartingRun(
+        body.run_id,
+        RunTrigger.SHELL,
+        body.manifest_sha256,
+        body.asset_keys,
+        _checked(body.check_keys),
+    )
     minted = service.authorize_run(session, caller.org_id, caller.actor, run)
-    caller.audit(session).record("run", "run", body.run_id, new={"trigger": "shell"})
     return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
+
+
+@internal.post("/task-tokens/redeem")
+def redeem(
+    request: Request, session: SessionDep, vault: VaultDep, settings: SettingsDep
+) -> Redeemed:
+    """Exchanges a task token, once, for the credentials that it names."""
+    token = bearer_token(request)
+    if token is None:
+        raise Unauthorized("Send a task token: Authorization: Bearer …")
+    row = redeem_token(
+        session, token, ip_address=client_address(request), request_id=trace_id(request)
+    )
+    org = get_organization(session, row.org_id)
+    return Redeemed(
+        org=org.slug,
+        org_id=org.id,
+        run_id=row.run_id,
+        connections=connections_of(session, vault, row),
+        allowed_networks=list(settings.allowed_networks),
+        refused_endpoints=settings.own_endpoints(),
+    )
+
+
+def _checked(keys: list[CheckKey] | None) -> list[list[str]] | None:
+    return None if keys is None else [key.asset_key for key in keys]
 
 
 def _position(cursor: str | None) -> tuple[datetime, str] | None:

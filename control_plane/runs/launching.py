@@ -21,6 +21,7 @@ from control_plane.core.database import transaction
 from control_plane.core.errors import DatanikaError
 from control_plane.manifest.errors import NotPublished
 from control_plane.manifest.service import get_current_manifest
+from control_plane.runs.attribution import record_run
 from control_plane.runs.dagster import DagsterClient, LaunchOutcomeUnknown, NotLoaded
 from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
 from control_plane.runs.models import Launch, Run, RunTrigger
@@ -107,6 +108,8 @@ class RunLauncher:
                 idempotency_key=idempotency_key,
                 body_sha256=body_sha256,
                 targets=body,
+                actor_kind=self._caller.actor.kind,
+                actor_id=self._caller.actor.id,
                 actor_name=self._caller.actor.name,
             )
             try:
@@ -153,9 +156,11 @@ class RunLauncher:
             runs.update(run_id, **values)
             launch = LaunchRepository(session, self._caller.org_id).get(wish.launch_id)
             launch.run_id = run_id
-            self._caller.audit(session).record("run", "run", run_id, new={"targets": body})
+            run = runs.get(run_id)
+            new = {"trigger": RunTrigger.API, "targets": body}
+            record_run(session, self._caller.actor, run, new)
             session.flush()
-            return runs.get(run_id)
+            return run
 
 
 def select_assets(location: CodeLocation, targets: Sequence[dict[str, Any]]) -> list[AssetKey]:

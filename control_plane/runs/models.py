@@ -68,6 +68,8 @@ class Launch(OrgOwned, Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     body_sha256: Mapped[str] = mapped_column(String(64))
     targets: Mapped[list[Any]]
+    actor_kind: Mapped[str] = mapped_column(String(20), server_default="system")
+    actor_id: Mapped[int | None]
     actor_name: Mapped[str] = mapped_column(String(320))
     run_id: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -13,13 +13,14 @@ from control_plane.audit.service import SYSTEM
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import DatanikaError, NotFound
+from control_plane.runs.attribution import attribute, find_launch
 from control_plane.runs.dagster import (
     SCHEDULE_TAG,
     DagsterClient,
     DagsterRun,
 )
-from control_plane.runs.models import Launch, Run, RunStatus, RunTrigger
-from control_plane.runs.repository import LaunchRepository, RunRepository
+from control_plane.runs.models import Run, RunStatus, RunTrigger
+from control_plane.runs.repository import RunRepository
 from control_plane.runs.results import failure_of
 from control_plane.runs.service import read_whole_log
 from control_plane.runs.status import ENDED, PUBLIC_STATUS
@@ -117,7 +118,9 @@ class RunReconciler:
             if row is None:
                 logger.error("run %s is stamped with org %s but is another's", run.id, run.org)
                 return
-            _attribute(row, _launch_of(session, org_id, run))
+            launch = find_launch(session, org_id, run.id, run.tags.get(LAUNCH_TAG))
+            if launch is not None and launch.run_id is None:
+                attribute(session, row, launch)
             _bring_up_to_date(row, run, status, reason)
             if status in ENDED:
                 revoke_run_tokens(session, org_id, run.id)
@@ -128,19 +131,6 @@ class RunReconciler:
         except NotFound:
             # Deleted in the Dagster UI a moment ago.
             return None
-
-
-def _launch_of(session: Session, org_id: int, run: DagsterRun) -> Launch | None:
-    tag = run.tags.get(LAUNCH_TAG, "")
-    return LaunchRepository(session, org_id).find(int(tag)) if tag.isdecimal() else None
-
-
-def _attribute(row: Run, launch: Launch | None) -> None:
-    """Names who launched the run; a copied tag names nobody, since its launch has a run."""
-    if launch is None or launch.run_id not in {None, row.id}:
-        return
-    launch.run_id = row.id
-    row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
 
 
 def _first_values(run: DagsterRun) -> dict[str, Any]:

@@ -35,6 +35,12 @@ class RunRepository:
             raise NotFound(f"There is no run '{run_id}'.")
         return run
 
+    def lock(self, run_id: str) -> None:
+        """Waits until nobody else changes the run, and keeps it that way in this transaction."""
+        self.session.execute(
+            select(Run.id).where(Run.org_id == self.org_id, Run.id == run_id).with_for_update()
+        )
+
     def page_before(
         self, position: tuple[datetime, str] | None, limit: int, status: str | None
     ) -> Sequence[Run]:

@@ -100,6 +100,15 @@ class RunLog(BaseModel):
     has_more: bool
 
 
+class CheckKey(BaseModel):
+    """A check that a run selects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    asset_key: list[str]
+    name: str
+
+
 class RunAuthorize(BaseModel):
     """What the launcher says of a run that is about to start."""
 
@@ -108,9 +117,11 @@ class RunAuthorize(BaseModel):
     org: str
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     asset_keys: list[list[str]] | None = None
-    check_keys: list[Any] | None = None
+    check_keys: list[CheckKey] | None = None
     schedule: str | None = None
-    parent_run_id: str | None = None
+    launch_id: str | None = Field(
+        default=None, description="What the run says of the launch that it comes from."
+    )
 
 
 class ShellRunAuthorize(BaseModel):
@@ -122,6 +133,7 @@ class ShellRunAuthorize(BaseModel):
     org: str
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     asset_keys: list[list[str]] | None = None
+    check_keys: list[CheckKey] | None = None
 
 
 class AuthorizedRun(BaseModel):

@@ -7,11 +7,13 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
-from control_plane.access.task_tokens.service import MintedToken, mint_token
+from control_plane.access.task_tokens.holders import RUN
+from control_plane.access.task_tokens.service import MintedToken, mint_token, revoke_run_tokens
 from control_plane.audit.service import Actor
 from control_plane.core.errors import Forbidden, NotFound
 from control_plane.manifest.service import get_manifest
 from control_plane.runs import results
+from control_plane.runs.attribution import attribute, find_launch, record_run
 from control_plane.runs.dagster import MAXIMUM_LOG_PAGE, DagsterClient, LogEvent
 from control_plane.runs.models import Run, RunTrigger
 from control_plane.runs.repository import RunRepository
@@ -30,14 +32,18 @@ class StartingRun:
         trigger: What started it, where it is not known already.
         manifest_sha256: The manifest that it was planned with.
         asset_keys: Its selection; None for everything, or for the assets of its schedule.
+        checked_keys: The assets whose checks it selects.
         schedule: The schedule that launched it.
+        launch_id: The launch of the API that it says it comes from.
     """
 
     run_id: str
     trigger: RunTrigger
     manifest_sha256: str
     asset_keys: list[list[str]] | None
+    checked_keys: list[list[str]] | None = None
     schedule: str | None = None
+    launch_id: str | None = None
 
 
 def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun) -> MintedToken:
@@ -70,17 +76,25 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
     if row.status in ENDED:
         raise Forbidden(f"The run {run.run_id} has ended.")
     row.manifest_sha256 = run.manifest_sha256
-    if row.trigger != RunTrigger.API:
-        # Reconciliation may have seen the run first, and knows nobody's name.
-        row.trigger, row.actor_name = run.trigger, actor.name
+    _attribute(session, row, actor, run)
     return mint_token(
         session,
         org_id,
         actor,
-        purpose="run",
-        connection_ids=selection.connection_ids(manifest.location, asset_keys),
+        purpose=RUN,
+        connection_ids=selection.connection_ids(manifest.location, asset_keys, run.checked_keys),
         run_id=run.run_id,
     )
+
+
+def _attribute(session: Session, row: Run, actor: Actor, run: StartingRun) -> None:
+    launch = find_launch(session, row.org_id, row.id, run.launch_id)
+    if launch is not None:
+        attribute(session, row, launch)
+    elif row.trigger != RunTrigger.API:
+        # Reconciliation may have seen the run first, and knows nobody's name.
+        row.trigger, row.actor_name = run.trigger, actor.name
+        record_run(session, actor, row, {"trigger": run.trigger})
 
 
 def _selection(location: CodeLocation, run: StartingRun) -> list[list[str]] | None:
@@ -181,6 +195,8 @@ def cancel_run(session: Session, caller: Caller, run: Run, dagster: DagsterClien
     """
     _require_own(run, caller, dagster)
     dagster.terminate(run.id)
+    # A run that has not started yet gets no credentials any more.
+    revoke_run_tokens(session, caller.org_id, run.id)
     caller.audit(session).record("cancel", "run", run.id)
 
 

@@ -76,6 +76,11 @@ def list_active_orgs(session: Session) -> list[ActiveOrg]:
     return [ActiveOrg(row.org_id, row.slug) for row in rows]
 
 
+def list_org_ids(session: Session) -> list[int]:
+    """Returns the id of every org, also of suspended and deleted ones, for what cleans up."""
+    return list(session.scalars(text("SELECT org_id FROM all_orgs() ORDER BY org_id")))
+
+
 def get_active_org(session: Session, slug: str) -> ActiveOrg:
     """Returns the active org with this slug.
 

@@ -18,6 +18,7 @@ from datanika_dagster import control_plane_client, settings
 from datanika_dagster.control_plane_client import Redeemed, RunIntent
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, SettingMissing
 from datanika_dagster.launcher.job import Secrets
+from datanika_dagster.launcher.planned_run import check_key
 from datanika_dagster.launcher.task_token import token_of_process
 from datanika_dagster.settings import Settings
 from datanika_manifest.code_location import CodeLocation
@@ -118,11 +119,14 @@ def _token_for_shell(
     if config.api_key is None:
         raise SettingMissing("DATANIKA_API_KEY is not set: make a key with run scope.")
     config.required_dagster_home()
-    selection = context.run.asset_selection
+    selection, checks = context.run.asset_selection, context.run.asset_check_selection
+    # A run of checks alone selects no asset; one that says nothing at all runs everything.
+    assets = selection or (set() if checks else _all_assets(context))
     intent = RunIntent(
         org=manifest.org,
         manifest_sha256=manifest.sha256(),
-        asset_keys=sorted(list(key.path) for key in selection or _all_assets(context)),
+        asset_keys=sorted(list(key.path) for key in assets),
+        check_keys=[check_key(key) for key in sorted(checks or ())] or None,
     )
     with control_plane_client.of_process(config) as client:
         return client.task_token(context.run.run_id, intent).token

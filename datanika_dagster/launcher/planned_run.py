@@ -7,7 +7,7 @@ from, and the manifest the one its plan was made from.
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import AssetCheckKey, DagsterInstance, DagsterRun
 from dagster._core.definitions.metadata.metadata_value import (
     CodeLocationReconstructionMetadataValue,
 )
@@ -18,6 +18,7 @@ from datanika_dagster.control_plane_client import RunIntent
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.tags import MANIFEST_METADATA
 from datanika_manifest.names import org_of_location
+from datanika_manifest.run_records import LAUNCH_TAG
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,16 @@ def of(instance: DagsterInstance, run: DagsterRun) -> PlannedRun:
             org=org,
             manifest_sha256=_manifest_sha256(instance, run),
             asset_keys=None if assets is None else sorted(list(key.path) for key in assets),
-            check_keys=None if checks is None else [_check_key(key) for key in sorted(checks)],
+            check_keys=None if checks is None else [check_key(key) for key in sorted(checks)],
             schedule=run.tags.get(SCHEDULE_NAME_TAG),
-            parent_run_id=run.parent_run_id,
+            launch_id=run.tags.get(LAUNCH_TAG),
         ),
         run.job_code_origin,
     )
 
 
-def _check_key(key: Any) -> dict[str, Any]:
+def check_key(key: AssetCheckKey) -> dict[str, Any]:
+    """Returns a check's key as the control plane reads it."""
     return {"asset_key": list(key.asset_key.path), "name": key.name}
 
 

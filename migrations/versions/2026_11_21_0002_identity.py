@@ -13,6 +13,8 @@ down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+# Whose work a token or a launch is: a user's, a key's or the platform's.
+ACTED_FOR = ("launches", "task_tokens")
 AUDIT_FILTERS = (["action"], ["resource_type", "resource_id"], ["actor_kind", "actor_id"])
 AUDIT_INDEXES = [
     *(("audit_entries", ["org_id", *columns, "id"]) for columns in AUDIT_FILTERS),
@@ -136,6 +138,15 @@ def upgrade() -> None:
     )
     for table, columns in AUDIT_INDEXES:
         op.create_index(f"ix_{table}_{'_'.join(columns)}", table, columns, unique=False)
+    for table in ACTED_FOR:
+        op.add_column(table, sa.Column("actor_id", sa.BigInteger(), nullable=True))
+        op.add_column(
+            table,
+            sa.Column("actor_kind", sa.String(length=20), server_default="system", nullable=False),
+        )
+    op.create_index(
+        "ix_task_tokens_org_id_expires_at", "task_tokens", ["org_id", "expires_at"], unique=False
+    )
     op.add_column("user_sessions", sa.Column("current_org_id", sa.BigInteger(), nullable=True))
     op.add_column("user_sessions", sa.Column("ip_address", sa.String(length=45), nullable=True))
     op.add_column("user_sessions", sa.Column("user_agent", sa.String(length=200), nullable=True))
@@ -170,6 +181,10 @@ def downgrade() -> None:
     op.drop_constraint(
         "fk_user_sessions_current_org_id_organizations", "user_sessions", type_="foreignkey"
     )
+    op.drop_index("ix_task_tokens_org_id_expires_at", table_name="task_tokens")
+    for table in ACTED_FOR:
+        op.drop_column(table, "actor_id")
+        op.drop_column(table, "actor_kind")
     op.drop_column("user_sessions", "user_agent")
     op.drop_column("user_sessions", "ip_address")
     op.drop_column("user_sessions", "current_org_id")

@@ -15,12 +15,18 @@ class TaskToken(OrgOwned, Base):
     """A single-use right to the credentials of some connections of one org."""
 
     __tablename__ = "task_tokens"
-    __table_args__ = (unique_in_org("token_hash"), Index(None, "org_id", "run_id"))
+    __table_args__ = (
+        unique_in_org("token_hash"),
+        Index(None, "org_id", "run_id"),
+        Index(None, "org_id", "expires_at"),
+    )
 
     token_hash: Mapped[str] = mapped_column(String(64))
     purpose: Mapped[str] = mapped_column(String(40))
     run_id: Mapped[str | None] = mapped_column(String(36))
     connection_ids: Mapped[list[Any]]
+    actor_kind: Mapped[str] = mapped_column(String(20), server_default="system")
+    actor_id: Mapped[int | None]
     actor_name: Mapped[str] = mapped_column(String(320))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     expires_at: Mapped[datetime]

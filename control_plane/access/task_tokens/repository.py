@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
 from control_plane.access.task_tokens.models import TaskToken
 from control_plane.tenancy.repository import TenantRepository
@@ -39,6 +39,32 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
             )
         )
 
+    def revoke(self, token_hash: str, now: datetime) -> None:
+        """Makes one token useless."""
+        self.session.execute(
+            update(TaskToken)
+            .where(
+                TaskToken.org_id == self.org_id,
+                TaskToken.token_hash == token_hash,
+                TaskToken.revoked_at.is_(None),
+            )
+            .values(revoked_at=now)
+        )
+
+    def delete_expired(self, before: datetime, limit: int) -> int:
+        """Removes tokens that expired before a time, and returns how many."""
+        expired = (
+            select(TaskToken.id)
+            .where(TaskToken.org_id == self.org_id, TaskToken.expires_at < before)
+            .order_by(TaskToken.expires_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        statement = delete(TaskToken).where(
+            TaskToken.org_id == self.org_id, TaskToken.id.in_(expired)
+        )
+        return len(self.session.scalars(statement.returning(TaskToken.id)).all())
+
     def revoke_of_run(self, run_id: str, now: datetime) -> None:
         """Makes the tokens of a run useless."""
         self.session.execute(
@@ -48,5 +74,13 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
                 TaskToken.run_id == run_id,
                 TaskToken.revoked_at.is_(None),
             )
+            .values(revoked_at=now)
+        )
+
+    def revoke_all(self, now: datetime) -> None:
+        """Makes every token of the org useless."""
+        self.session.execute(
+            update(TaskToken)
+            .where(TaskToken.org_id == self.org_id, TaskToken.revoked_at.is_(None))
             .values(revoked_at=now)
         )

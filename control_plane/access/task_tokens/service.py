@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.access.task_tokens.holders import refuse_unless_entitled
 from control_plane.access.task_tokens.models import TaskToken
 from control_plane.access.task_tokens.repository import TaskTokenRepository
 from control_plane.audit.service import Actor, AuditLog
@@ -15,8 +16,11 @@ from control_plane.core.database import enter_org, transaction
 from control_plane.core.errors import Unauthorized
 from control_plane.core.tokens import hash_token, new_token
 from control_plane.tenancy.repository import MAXIMUM_BIGINT
+from control_plane.tenancy.service import list_org_ids
 
 LIFETIME = timedelta(minutes=10)
+KEPT_AFTER_EXPIRY = timedelta(hours=1)
+MAXIMUM_DELETED = 10_000
 # The org is part of the token, so that it can be looked up under row-level security.
 TOKEN_PATTERN = re.compile(r"^dtk_([1-9][0-9]{0,18})_[A-Za-z0-9_-]{43}$")
 
@@ -44,7 +48,7 @@ def mint_token(
         session: Inside the org.
         org_id: The org.
         actor: In whose name the work is done.
-        purpose: `run` or the kind of the task.
+        purpose: `run`, or the kind of the task.
         connection_ids: The connections whose credentials it gives.
         run_id: The run, when it is one.
     """
@@ -57,6 +61,8 @@ def mint_token(
             purpose=purpose,
             run_id=run_id,
             connection_ids=sorted(set(connection_ids)),
+            actor_kind=actor.kind,
+            actor_id=actor.id,
             actor_name=actor.name,
             expires_at=expires_at,
         )
@@ -79,17 +85,31 @@ def mint_task_token(
         ).token
 
 
-def redeem_token(session: Session, token: str) -> TaskToken:
+def redeem_token(
+    session: Session,
+    token: str,
+    *,
+    ip_address: str | None = None,
+    request_id: str | None = None,
+) -> TaskToken:
     """Uses a token up and leaves the session inside its org.
+
+    Args:
+        session: In no org yet.
+        token: As it was presented.
+        ip_address: Where the request came from.
+        request_id: Ties the audit entry to the request's log lines.
 
     Raises:
         Unauthorized: Unknown, used, expired or revoked.
+        Forbidden: The org is suspended or deleted, or whoever it was made for may not any more.
     """
     org_id = _enter(session, token)
     row = TaskTokenRepository(session, org_id).redeem(hash_token(token), utc_now())
     if row is None:
         raise _refused()
-    actor = Actor("system", None, row.actor_name)
+    refuse_unless_entitled(session, row)
+    actor = Actor(row.actor_kind, row.actor_id, row.actor_name, ip_address, request_id)
     AuditLog(session, org_id, actor).record(
         "secret_access",
         "task_token",
@@ -108,16 +128,41 @@ def org_of_token(session: Session, token: str) -> int:
 
     Raises:
         Unauthorized: Unknown, expired or revoked.
+        Forbidden: The org is suspended or deleted, or whoever it was made for may not any more.
     """
     org_id = _enter(session, token)
-    if TaskTokenRepository(session, org_id).find_live(hash_token(token), utc_now()) is None:
+    row = TaskTokenRepository(session, org_id).find_live(hash_token(token), utc_now())
+    if row is None:
         raise _refused()
+    refuse_unless_entitled(session, row)
     return org_id
 
 
 def revoke_run_tokens(session: Session, org_id: int, run_id: str) -> None:
     """Makes the tokens of a run useless; the session is inside the org."""
     TaskTokenRepository(session, org_id).revoke_of_run(run_id, utc_now())
+
+
+def revoke_token(factory: sessionmaker[Session], org_id: int, token: str) -> None:
+    """Makes the token of a task that has ended useless, used or not."""
+    with transaction(factory, org_id) as session:
+        TaskTokenRepository(session, org_id).revoke(hash_token(token), utc_now())
+
+
+def delete_expired_tokens(factory: sessionmaker[Session]) -> int:
+    """Removes the tokens of all orgs that expired a while ago, and returns how many.
+
+    What they were used for is in the audit log. Deleted and suspended orgs' go too.
+    """
+    before = utc_now() - KEPT_AFTER_EXPIRY
+    with transaction(factory) as session:
+        org_ids = list_org_ids(session)
+    deleted = 0
+    for org_id in org_ids:
+        with transaction(factory, org_id) as session:
+            tokens = TaskTokenRepository(session, org_id)
+            deleted += tokens.delete_expired(before, MAXIMUM_DELETED)
+    return deleted
 
 
 def _enter(session: Session, token: str) -> int:

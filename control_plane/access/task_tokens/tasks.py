@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.caller import Caller
-from control_plane.access.task_tokens.service import mint_task_token
+from control_plane.access.task_tokens.service import mint_task_token, revoke_token
 from control_plane.audit.service import Actor
 from control_plane.core.tasks import TaskRunner
 
@@ -43,6 +43,8 @@ class OrgTasks:
     ) -> Any:
         """Runs a task with the credentials of these connections and returns its value.
 
+        Its token is useless when this returns, however the task ended.
+
         Raises:
             TaskFailed: The work failed for a reason of the user's.
             Upstream: The task died, answered nothing readable or passed its deadline.
@@ -52,4 +54,10 @@ class OrgTasks:
             token = mint_task_token(
                 self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids
             )
-            return self.runner.run(kind, payload, token=token, deadline_seconds=deadline_seconds)
+            try:
+                return self.runner.run(
+                    kind, payload, token=token, deadline_seconds=deadline_seconds
+                )
+            finally:
+                # Also one that the task never used, or died with.
+                revoke_token(self.factory, self.org_id, token)
