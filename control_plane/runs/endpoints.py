@@ -1,7 +1,7 @@
 """`/api/v1/orgs/{org}/runs`, the launches of targets, and what launcher and shells ask."""
 
 from datetime import datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
@@ -18,9 +18,9 @@ from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
 from control_plane.access.task_tokens.service import redeem_token
 from control_plane.audit.service import SYSTEM, Actor
 from control_plane.connections.schemas import Redeemed
-from control_plane.core.database import enter_org
+from control_plane.core.database import enter_org, transaction
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
-from control_plane.core.errors import Forbidden, Invalid, Unauthorized
+from control_plane.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -49,6 +49,7 @@ from control_plane.runs.schemas import (
     ShellRunAuthorize,
 )
 from control_plane.runs.service import StartingRun
+from control_plane.targets.service import TargetRef, TargetService
 from control_plane.tenancy.service import get_active_org, get_organization
 
 router = APIRouter(prefix="/orgs/{org}", tags=["runs"])
@@ -85,9 +86,22 @@ class Launches:
     ) -> None:
         self._slots = cast("Slots", request.app.state.launch_slots)
         self._caller = caller
+        self._factory = factory
         self._launcher = RunLauncher(factory, dagster, caller)
         self._key = idempotency_key
         self._response = response
+
+    def launch_one(self, kind: Literal["upload", "transformation"], target_id: int) -> RunSummary:
+        """Launches a run of the target that the path names.
+
+        Raises:
+            NotFound: The org has no such target.
+        """
+        with transaction(self._factory, self._caller.org_id) as session:
+            targets = TargetService(session, self._caller.org_id)
+            if targets.find_target(TargetRef(kind, target_id)) is None:
+                raise NotFound(f"There is no {kind} {target_id}.")
+        return self.launch([RunTarget(type=kind, id=target_id)])
 
     def launch(self, targets: list[RunTarget]) -> RunSummary:
         """Launches a run and points to it."""
@@ -109,13 +123,13 @@ def launch_run(body: RunCreate, launches: LaunchesDep) -> RunSummary:
 @router.post("/uploads/{upload_id}/runs", status_code=202)
 def launch_upload(upload_id: int, launches: LaunchesDep) -> RunSummary:
     """Launches a run of an upload."""
-    return launches.launch([RunTarget(type="upload", id=upload_id)])
+    return launches.launch_one("upload", upload_id)
 
 
 @router.post("/transformations/{transformation_id}/runs", status_code=202)
 def launch_transformation(transformation_id: int, launches: LaunchesDep) -> RunSummary:
     """Launches a run of a transformation."""
-    return launches.launch([RunTarget(type="transformation", id=transformation_id)])
+    return launches.launch_one("transformation", transformation_id)
 
 
 @router.get("/runs")

@@ -251,3 +251,10 @@ def test_a_copied_launch_tag_names_nobody(
     session.expire_all()
     assert session.get_one(Run, flaky.runs[launch_id]).actor_name == "datanika"
     assert launcher.launch(TARGETS, "key").id == first.id
+
+
+@pytest.mark.parametrize("kind", ["uploads", "transformations"])
+@pytest.mark.parametrize("target_id", [0, -1, 2**62])
+def test_what_is_not_there_cannot_be_launched(client, kind: str, target_id: int):
+    answer = client.post(f"/api/v1/orgs/{client.org}/{kind}/{target_id}/runs")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
