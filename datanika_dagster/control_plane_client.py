@@ -11,7 +11,11 @@ from typing import Any, Self
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datanika_dagster.errors import ControlPlaneRefused, ControlPlaneUnreachable
+from datanika_dagster.errors import (
+    ControlPlaneRefused,
+    ControlPlaneUnreachable,
+    PlatformSealed,
+)
 from datanika_dagster.settings import Settings
 from datanika_manifest import code_location
 from datanika_manifest.code_location import CodeLocation
@@ -56,13 +60,23 @@ class Redeemed(_Answer):
         }
 
 
+class Seal(_Answer):
+    """Whether the control plane can read secrets: unsealed, sealed or uninitialized."""
+
+    state: str
+
+
 class Session(_Answer):
-    """Who a person's or a service's session is."""
+    """Who a person's or a service's session is, and in which org a person works now, if any."""
 
     kind: str
     name: str = ""
     email: str | None = None
     is_platform_operator: bool = False
+    org: str | None = None
+    org_id: int | None = None
+    role: str | None = None
+    permissions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,14 +97,20 @@ class ControlPlaneClient:
     Args:
         base_url: Where the control plane listens, without a path.
         headers: What authenticates each request.
+        timeout_seconds: How long one answer may take.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         # Not trust_env: a proxy of the environment must not see tokens.
         self._http = httpx.Client(
             base_url=base_url.rstrip("/") + BASE_PATH,
             headers=dict(headers),
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             trust_env=False,
         )
 
@@ -148,12 +168,22 @@ class ControlPlaneClient:
 
         Raises:
             ControlPlaneUnreachable: No answer.
+            PlatformSealed: Not before somebody unlocks it; the token stays as it was.
             ControlPlaneRefused: The token was used before, has expired or was revoked.
         """
         answer = self._request(
             "POST", "/task-tokens/redeem", {}, headers={"Authorization": f"Bearer {token}"}
         )
         return Redeemed.model_validate(answer)
+
+    def is_sealed(self) -> bool:
+        """Returns whether secrets cannot be read until somebody unlocks the platform.
+
+        Raises:
+            ControlPlaneUnreachable: No answer.
+            ControlPlaneRefused: This process may not ask.
+        """
+        return Seal.model_validate(self._request("GET", "/seal")).state != "unsealed"
 
     def session(self) -> Session:
         """Returns who the caller's forwarded headers belong to.
@@ -184,6 +214,8 @@ class ControlPlaneClient:
             raise ControlPlaneUnreachable(
                 f"The control plane answered with status {response.status_code}."
             )
+        if response.status_code == httpx.codes.LOCKED:
+            raise PlatformSealed(response.status_code, _detail(response))
         if response.is_error:
             raise ControlPlaneRefused(response.status_code, _detail(response))
         return response.json()
@@ -200,12 +232,18 @@ def _detail(response: httpx.Response) -> str:
         return f"The control plane refused with status {response.status_code}."
 
 
-def of_process(settings: Settings, task_token: str | None = None) -> ControlPlaneClient:
+def of_process(
+    settings: Settings,
+    task_token: str | None = None,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> ControlPlaneClient:
     """Returns a client with what this process has to show: a token of its own, the run's, a key.
 
     Args:
         settings: Where the control plane is, and the process's own credentials.
         task_token: The run's token, where this process is a run.
+        timeout_seconds: How long one answer may take.
     """
     headers: dict[str, str] = {}
     if task_token:
@@ -214,4 +252,4 @@ def of_process(settings: Settings, task_token: str | None = None) -> ControlPlan
         headers["Authorization"] = f"Bearer {settings.service_token.get_secret_value()}"
     elif settings.api_key:
         headers[settings.api_key_header] = settings.api_key.get_secret_value()
-    return ControlPlaneClient(settings.control_plane_url, headers)
+    return ControlPlaneClient(settings.control_plane_url, headers, timeout_seconds)

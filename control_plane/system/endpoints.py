@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/login`, and who a session belongs to."""
+"""`/health`, `/ready`, `/login`, `/logout`, and who a session belongs to."""
 
 from typing import Annotated
 
@@ -6,14 +6,17 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from control_plane.access.caller import SignerDep, bearer_token
-from control_plane.access.sessions.service import start_session
+from control_plane.access.captcha.errors import CaptchaFailed, CaptchaUnavailable
+from control_plane.access.captcha.service import CaptchaDep
+from control_plane.access.same_site import SameSite
 from control_plane.access.sign_in.endpoints import COOKIE_NAME, set_session_cookie
-from control_plane.access.users.service import authenticate
+from control_plane.access.sign_in.service import SignInDep
+from control_plane.access.sign_in.visitor import VisitorDep
 from control_plane.core.dependencies import SessionDep, SettingsDep
-from control_plane.core.errors import Unauthorized
-from control_plane.system.login_page import render, safe_next
-from control_plane.system.schemas import Health, Readiness, SessionView
-from control_plane.system.service import check_readiness, identify
+from control_plane.core.errors import DatanikaError, Throttled, Unauthorized
+from control_plane.system.login_page import login_page, logout_page, safe_next
+from control_plane.system.schemas import Health, LoginForm, Readiness, SessionView
+from control_plane.system.service import check_readiness, end_cookie_session, identify
 
 router = APIRouter(tags=["system"])
 internal = APIRouter()
@@ -35,28 +38,51 @@ def ready(session: SessionDep, response: Response) -> Readiness:
 
 
 @router.get("/login", include_in_schema=False)
-def login_page(settings: SettingsDep, next: str | None = None) -> HTMLResponse:
+def show_login(settings: SettingsDep, captcha: CaptchaDep, next: str | None = None) -> HTMLResponse:
     """Shows the page on which a person signs in for the Dagster UI."""
-    return HTMLResponse(render(safe_next(next, settings.dagster_public_url)))
+    return login_page(settings, captcha, safe_next(next, settings.dagster_public_url)).answer()
 
 
 @router.post("/login", include_in_schema=False)
 def login_form(
-    email: Annotated[str, Form(max_length=320)],
-    password: Annotated[str, Form(max_length=1000)],
-    session: SessionDep,
-    signer: SignerDep,
+    form: Annotated[LoginForm, Form()],
+    sign_in: SignInDep,
+    captcha: CaptchaDep,
     settings: SettingsDep,
-    next: Annotated[str | None, Form()] = None,
+    _same_site: SameSite,
 ) -> Response:
     """Signs a person in and sends them to the Dagster UI."""
-    target = safe_next(next, settings.dagster_public_url)
+    target = safe_next(form.next, settings.dagster_public_url)
     try:
-        user = authenticate(session, email, password)
-    except Unauthorized as error:
-        return HTMLResponse(render(target, error.detail), status_code=401)
+        done = sign_in.log_in(form.email, form.password.get_secret_value(), form.captcha_token)
+    except (Unauthorized, Throttled, CaptchaFailed, CaptchaUnavailable) as error:
+        page = login_page(settings, captcha, target, alert=error.detail)
+        return page.answer(error.status, _retry_after(error))
     response = RedirectResponse(target, status_code=303)
-    set_session_cookie(response, settings, start_session(session, signer, user))
+    set_session_cookie(response, settings, done.tokens)
+    return response
+
+
+@router.get("/logout", include_in_schema=False)
+def show_logout() -> HTMLResponse:
+    """Asks a person whether to sign out of the Dagster UI."""
+    return logout_page().answer()
+
+
+@router.post("/logout", include_in_schema=False)
+def logout_form(
+    request: Request,
+    session: SessionDep,
+    signer: SignerDep,
+    visitor: VisitorDep,
+    _same_site: SameSite,
+) -> Response:
+    """Ends the session of the cookie and sends the person to the login page."""
+    cookie = request.cookies.get(COOKIE_NAME)
+    if cookie is not None:
+        end_cookie_session(session, signer, cookie, visitor)
+    response = RedirectResponse("/login", status_code=303)
+    response.delete_cookie(COOKIE_NAME, path="/")
     return response
 
 
@@ -66,3 +92,9 @@ def get_session_view(request: Request, session: SessionDep, signer: SignerDep) -
     return identify(
         session, signer, bearer=bearer_token(request), cookie=request.cookies.get(COOKIE_NAME)
     )
+
+
+def _retry_after(error: DatanikaError) -> dict[str, str]:
+    if isinstance(error, Throttled):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {}

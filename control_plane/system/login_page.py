@@ -1,30 +1,74 @@
-"""The plain page on which a person signs in for the Dagster UI, and where it may lead them."""
+"""The plain pages on which a person signs in and out for the Dagster UI, and where they may lead."""
 
 from html import escape
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
-STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0}
-form{display:grid;gap:1rem;width:min(20rem,90vw)}
-label{display:grid;gap:.25rem}
-input,button{font:inherit;padding:.6rem;border-radius:.4rem;border:1px solid #8888}
-button{background:#3b5bdb;color:#fff;border:0;cursor:pointer}
-p{margin:0;color:#c92a2a}
-"""
-FORM = """<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1"><title>Datanika</title>
-<style>{style}</style></head><body><form method="post"><h1>Datanika</h1>{error}
+from control_plane.access.captcha.service import Captcha, CaptchaAction
+from control_plane.access.same_site import origin_of_url
+from control_plane.settings import Settings
+from control_plane.system.pages import Page, new_nonce
+
+LOGIN_FORM = """<form method="post" id="login">
 <label>E-mail <input name="email" type="email" autocomplete="username" required autofocus></label>
 <label>Password
 <input name="password" type="password" autocomplete="current-password" required></label>
-<input type="hidden" name="next" value="{next}"><button>Sign in</button></form></body></html>"""
+<input type="hidden" name="next" value="{next}"><button>Sign in</button></form>"""
+PROVIDER_LINK = '<p><a href="/api/auth/login/{name}?return_to={return_to}">Sign in with {title}</a>'
+# reCAPTCHA v3: https://developers.google.com/recaptcha/docs/v3
+CAPTCHA_SCRIPT = """<script nonce="{nonce}" src="{origin}/recaptcha/api.js?render={site_key}"></script>
+<script nonce="{nonce}">
+const form = document.getElementById("login");
+form.addEventListener("submit", (event) => {{
+  event.preventDefault();
+  grecaptcha.ready(() => grecaptcha.execute("{site_key}", {{action: "{action}"}}).then((token) => {{
+    const field = document.createElement("input");
+    field.type = "hidden"; field.name = "captcha_token"; field.value = token;
+    form.append(field); form.submit();
+  }}));
+}});
+</script>"""
+# https://developers.google.com/recaptcha/docs/faq: what its own policy needs.
+CAPTCHA_STATIC = "https://www.gstatic.com/recaptcha/"
+LOGOUT_FORM = '<form method="post"><p>Sign out of Datanika?</p><button>Sign out</button></form>'
 
 
-def render(next_url: str, error: str | None = None) -> str:
-    """Returns the page's HTML."""
-    message = f'<p role="alert">{escape(error)}</p>' if error else ""
-    return FORM.format(style=STYLE, error=message, next=escape(next_url, quote=True))
+def login_page(
+    settings: Settings, captcha: Captcha, next_url: str, alert: str | None = None
+) -> Page:
+    """Returns the login page.
+
+    Args:
+        settings: Says which providers there are.
+        captcha: Adds its script where it is on.
+        next_url: Where to go afterwards; has passed `safe_next`.
+        alert: Why the last attempt was refused.
+    """
+    nonce = new_nonce()
+    form = LOGIN_FORM.format(next=escape(next_url, quote=True))
+    parts = [form, *(_provider_links(settings, next_url))]
+    if captcha.site_key is not None:
+        parts.append(_captcha_script(captcha, captcha.site_key, nonce))
+    return Page(
+        body="\n".join(parts),
+        alert=alert,
+        form_targets=(origin_of_url(settings.dagster_public_url),),
+        sources=_captcha_sources(captcha, nonce) if captcha.site_key else {},
+        nonce=nonce,
+    )
+
+
+def logout_page() -> Page:
+    """Returns the page that asks whether to sign out: a link alone must not."""
+    return Page(body=LOGOUT_FORM)
+
+
+def providers(settings: Settings) -> dict[str, str]:
+    """Returns what the configured providers are called, by the name in their path."""
+    configured = {
+        "google": ("Google", settings.google_client_id, settings.google_client_secret),
+        "github": ("GitHub", settings.github_client_id, settings.github_client_secret),
+    }
+    return {name: title for name, (title, *keys) in configured.items() if all(keys)}
 
 
 def safe_next(next_url: str | None, dagster_url: str) -> str:
@@ -34,10 +78,45 @@ def safe_next(next_url: str | None, dagster_url: str) -> str:
         next_url: What the request asked for.
         dagster_url: The public URL of the Dagster UI.
     """
-    if not next_url or any(c in next_url for c in "\\\t\r\n\x00"):
+    if not next_url or "\\" in next_url or not next_url.isprintable():
         return dagster_url
-    wanted, allowed = urlsplit(next_url), urlsplit(dagster_url)
+    wanted, allowed = _split(next_url), urlsplit(dagster_url)
+    if wanted is None:
+        return dagster_url
     same_origin = (wanted.scheme, wanted.netloc) == (allowed.scheme, allowed.netloc)
     if same_origin and f"{wanted.path}/".startswith(f"{allowed.path}/"):
         return next_url
     return dagster_url
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _provider_links(settings: Settings, next_url: str) -> list[str]:
+    return [
+        PROVIDER_LINK.format(name=name, title=title, return_to=quote(next_url, safe=""))
+        for name, title in providers(settings).items()
+    ]
+
+
+def _captcha_script(captcha: Captcha, site_key: str, nonce: str) -> str:
+    return CAPTCHA_SCRIPT.format(
+        nonce=nonce,
+        origin=escape(captcha.script_origin, quote=True),
+        site_key=quote(site_key, safe=""),
+        action=CaptchaAction.LOGIN,
+    )
+
+
+def _captcha_sources(captcha: Captcha, nonce: str) -> dict[str, str]:
+    own = f"{captcha.script_origin}/recaptcha/"
+    return {
+        "script-src": f"'nonce-{nonce}' {own} {CAPTCHA_STATIC}",
+        "frame-src": f"{own} https://recaptcha.google.com/recaptcha/",
+        "connect-src": own,
+        "img-src": CAPTCHA_STATIC,
+    }

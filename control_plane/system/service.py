@@ -4,8 +4,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from control_plane.access.sessions.service import user_of_token
+from control_plane.access.permissions import ROLE_PERMISSIONS
+from control_plane.access.sessions.service import (
+    SignedIn,
+    current_org,
+    end_session,
+    signed_in,
+)
 from control_plane.access.sessions.tokens import Audience, ServiceRole, TokenSigner
+from control_plane.access.sign_in.visitor import Visitor
+from control_plane.access.users.identity_log import IdentityLog
 from control_plane.core.errors import Forbidden, Unauthorized
 from control_plane.system.schemas import Readiness, SessionView
 
@@ -35,22 +43,41 @@ def identify(
         return _identify_bearer(session, signer, bearer)
     if cookie is None:
         raise Unauthorized("Sign in first.")
-    user = user_of_token(session, signer, cookie, Audience.COOKIE)
-    return _user_view(user.email, is_platform_operator=user.is_platform_operator)
+    return _person(session, signed_in(session, signer, cookie, Audience.COOKIE))
+
+
+def end_cookie_session(
+    session: Session, signer: TokenSigner, cookie: str, visitor: Visitor
+) -> None:
+    """Ends the session of a cookie; one that is not valid has nothing to end."""
+    try:
+        person = signed_in(session, signer, cookie, Audience.COOKIE)
+    except Unauthorized:
+        return
+    end_session(session, person.row.id)
+    log = IdentityLog(session, visitor.as_actor(person.user.id, person.user.email))
+    log.record(person.user.id, "logout", "session", person.row.id)
 
 
 def _identify_bearer(session: Session, signer: TokenSigner, bearer: str) -> SessionView:
     try:
         claims = signer.read_service(bearer)
     except Unauthorized:
-        user = user_of_token(session, signer, bearer, Audience.API)
-        return _user_view(user.email, is_platform_operator=user.is_platform_operator)
+        return _person(session, signed_in(session, signer, bearer, Audience.API))
     if claims.role != ServiceRole.CONTROL_PLANE:
         raise Forbidden(f"A service token of the role '{claims.role}' may not use Dagster's API.")
     return SessionView(kind="service", name=claims.role, is_platform_operator=True)
 
 
-def _user_view(email: str, *, is_platform_operator: bool) -> SessionView:
+def _person(session: Session, person: SignedIn) -> SessionView:
+    org = current_org(session, person.row)
     return SessionView(
-        kind="user", name=email, email=email, is_platform_operator=is_platform_operator
+        kind="user",
+        name=person.user.email,
+        email=person.user.email,
+        is_platform_operator=person.user.is_platform_operator,
+        org=org.slug if org else None,
+        org_id=org.org_id if org else None,
+        role=org.role if org else None,
+        permissions=sorted(ROLE_PERMISSIONS[org.role]) if org else None,
     )

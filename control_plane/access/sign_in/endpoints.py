@@ -1,19 +1,20 @@
-"""`/api/v1/auth`: sign-up, sign-in, renewal, sign-out.
+"""`/api/v1/auth`: sign-up, sign-in, renewal, sign-out, and which org a session works in.
 
 The cookie that signing in sets serves the Dagster UI only; the REST API takes no cookie, so a
 foreign site cannot use it.
 """
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from pydantic import SecretStr
 
-from control_plane.access.caller import SignerDep, UserDep, bearer_token
+from control_plane.access.current_session import CurrentSessionDep
+from control_plane.access.same_site import SameSite
 from control_plane.access.sessions.service import (
     IssuedTokens,
+    current_org,
     end_session,
-    renew_session,
-    start_session,
+    switch_org,
 )
-from control_plane.access.sessions.tokens import Audience
 from control_plane.access.sign_in.schemas import (
     LoggedIn,
     LogIn,
@@ -23,12 +24,16 @@ from control_plane.access.sign_in.schemas import (
     Refresh,
     SignedUp,
     SignUp,
+    Switch,
     Tokens,
     UserView,
 )
-from control_plane.access.users.service import authenticate, list_orgs, sign_up
-from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
-from control_plane.core.errors import Unauthorized
+from control_plane.access.sign_in.service import SignInDep, SignUpWish
+from control_plane.access.sign_in.visitor import VisitorDep
+from control_plane.access.users.identity_log import IdentityLog
+from control_plane.access.users.repository import UserOrg
+from control_plane.access.users.service import list_orgs
+from control_plane.core.dependencies import SessionDep, SettingsDep, VaultDep
 from control_plane.settings import Settings
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
@@ -52,69 +57,86 @@ def set_session_cookie(response: Response, settings: Settings, tokens: IssuedTok
 def signup(
     body: SignUp,
     response: Response,
-    session: SessionDep,
+    sign_in: SignInDep,
     vault: VaultDep,
-    signer: SignerDep,
     settings: SettingsDep,
+    _same_site: SameSite,
 ) -> SignedUp:
     """Creates an account and its organization, and signs in."""
-    account = sign_up(
-        session,
-        vault,
-        email=body.email,
-        password=body.password.get_secret_value(),
-        org_name=body.org_name,
-    )
-    tokens = start_session(session, signer, account.user)
-    set_session_cookie(response, settings, tokens)
+    wish = SignUpWish(body.email, body.password.get_secret_value(), body.org_name)
+    done = sign_in.sign_up(vault, wish, _text(body.captcha_token))
+    set_session_cookie(response, settings, done.tokens)
     return SignedUp(
-        **_tokens(tokens).model_dump(),
-        user=UserView.model_validate(account.user),
-        org=OrgView.model_validate(account.org),
+        **_tokens(done.tokens).model_dump(),
+        user=UserView.model_validate(done.account.user),
+        org=OrgView.model_validate(done.account.org),
     )
 
 
 @router.post("/login")
 def login(
-    body: LogIn, response: Response, session: SessionDep, signer: SignerDep, settings: SettingsDep
+    body: LogIn,
+    response: Response,
+    sign_in: SignInDep,
+    settings: SettingsDep,
+    _same_site: SameSite,
 ) -> LoggedIn:
     """Signs in."""
-    user = authenticate(session, body.email, body.password.get_secret_value())
-    tokens = start_session(session, signer, user)
-    set_session_cookie(response, settings, tokens)
+    done = sign_in.log_in(body.email, body.password.get_secret_value(), _text(body.captcha_token))
+    set_session_cookie(response, settings, done.tokens)
     return LoggedIn(
-        **_tokens(tokens).model_dump(),
-        user=UserView.model_validate(user),
-        orgs=_orgs(session, user.id),
+        **_tokens(done.tokens).model_dump(),
+        user=UserView.model_validate(done.user),
+        orgs=member_org_views(done.orgs),
     )
 
 
 @router.post("/refresh")
-def refresh(body: Refresh, factory: SessionFactoryDep, signer: SignerDep) -> Tokens:
+def refresh(body: Refresh, sign_in: SignInDep) -> Tokens:
     """Exchanges a refresh token for new tokens; each can be used once."""
-    # A reused token ends its session, and that must be committed although the answer is a 401.
-    with factory() as session, session.begin():
-        tokens = renew_session(session, signer, body.refresh_token.get_secret_value())
-    if tokens is None:
-        raise Unauthorized("The refresh token is not valid; sign in again.")
-    return _tokens(tokens)
+    return _tokens(sign_in.renew(body.refresh_token.get_secret_value()))
 
 
 @router.post("/logout", status_code=204)
-def logout(request: Request, session: SessionDep, signer: SignerDep, user: UserDep) -> Response:
+def logout(session: SessionDep, current: CurrentSessionDep, visitor: VisitorDep) -> Response:
     """Ends the session of the presented access token."""
-    claims = signer.read_user(bearer_token(request) or "", Audience.API)
-    if claims.user_id == user.id:
-        end_session(session, claims.session_id)
+    end_session(session, current.row.id)
+    log = IdentityLog(session, visitor.as_actor(current.user.id, current.user.email))
+    log.record(current.user.id, "logout", "session", current.row.id)
     response = Response(status_code=204)
     response.delete_cookie(COOKIE_NAME, path="/")
     return response
 
 
 @router.get("/me")
-def me(session: SessionDep, user: UserDep) -> Me:
-    """Returns the signed-in user and their organizations."""
-    return Me(user=UserView.model_validate(user), orgs=_orgs(session, user.id))
+def me(session: SessionDep, current: CurrentSessionDep) -> Me:
+    """Returns the signed-in user, their organizations, and the one that this session works in."""
+    org = current_org(session, current.row)
+    return Me(
+        user=UserView.model_validate(current.user),
+        orgs=member_org_views(list_orgs(session, current.user.id)),
+        current_org=org.slug if org else None,
+    )
+
+
+@router.post("/switch")
+def switch(
+    body: Switch, session: SessionDep, current: CurrentSessionDep, visitor: VisitorDep
+) -> Me:
+    """Makes the session, and with it the Dagster UI, work in another of the user's orgs."""
+    before = current_org(session, current.row)
+    switch_org(session, current.row, body.org)
+    log = IdentityLog(session, visitor.as_actor(current.user.id, current.user.email))
+    new = {"org": body.org, "from_org": before.slug if before else None}
+    log.record(current.user.id, "switch", "session", current.row.id, new=new)
+    return me(session, current)
+
+
+def member_org_views(orgs: list[UserOrg]) -> list[MemberOrgView]:
+    """Returns a user's orgs as the API shows them."""
+    return [
+        MemberOrgView(id=org.org_id, slug=org.slug, name=org.name, role=org.role) for org in orgs
+    ]
 
 
 def _tokens(issued: IssuedTokens) -> Tokens:
@@ -125,8 +147,5 @@ def _tokens(issued: IssuedTokens) -> Tokens:
     )
 
 
-def _orgs(session: SessionDep, user_id: int) -> list[MemberOrgView]:
-    return [
-        MemberOrgView(id=org.org_id, slug=org.slug, name=org.name, role=org.role)
-        for org in list_orgs(session, user_id)
-    ]
+def _text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

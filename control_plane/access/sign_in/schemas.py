@@ -6,6 +6,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, Sec
 
 Email = Annotated[EmailStr, AfterValidator(str.lower)]
 
+CAPTCHA_TOKEN = Field(
+    default=None, description="The page's reCAPTCHA v3 token, where reCAPTCHA is on."
+)
+
 
 class SignUp(BaseModel):
     """A new account and its organization."""
@@ -15,6 +19,7 @@ class SignUp(BaseModel):
     email: Email
     password: SecretStr = Field(description="10 characters at least, 72 bytes at most.")
     org_name: str = Field(min_length=1, max_length=200, description="The organization's name.")
+    captcha_token: SecretStr | None = CAPTCHA_TOKEN
 
 
 class LogIn(BaseModel):
@@ -24,6 +29,7 @@ class LogIn(BaseModel):
 
     email: Email
     password: SecretStr
+    captcha_token: SecretStr | None = CAPTCHA_TOKEN
 
 
 class Refresh(BaseModel):
@@ -83,8 +89,20 @@ class LoggedIn(Tokens):
     orgs: list[MemberOrgView]
 
 
+class Switch(BaseModel):
+    """The org to work in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    org: str = Field(max_length=63, description="Its slug.")
+
+
 class Me(BaseModel):
     """The signed-in user and their organizations."""
 
     user: UserView
     orgs: list[MemberOrgView]
+    current_org: str | None = Field(
+        description="The org that this session works in, which the Dagster UI shows; null where "
+        "there is none, or where it is suspended."
+    )

@@ -155,7 +155,7 @@ def _from_address(
     return Limit(purpose, client_network(client_address), attempts, window)
 
 
-def get_throttle(factory: SessionFactoryDep) -> Throttle:
+async def get_throttle(factory: SessionFactoryDep) -> Throttle:
     """Returns the request's throttle."""
     return Throttle(factory)
 

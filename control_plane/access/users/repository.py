@@ -28,6 +28,7 @@ class OrgMember:
     user_id: int
     email: str
     role: Role
+    version: int
 
 
 class UserRepository:
@@ -42,11 +43,43 @@ class UserRepository:
             select(User).where(User.id == user_id, User.deleted_at.is_(None))
         )
 
+    def find_locked(self, user_id: int, *, to_change: bool) -> User | None:
+        """Returns the live user, whom nobody else changes until this transaction ends.
+
+        Args:
+            user_id: The user.
+            to_change: Whether this transaction changes the user; one that only relies on what it
+                read shares the lock with others of its kind.
+        """
+        return self.session.scalar(
+            select(User)
+            .where(User.id == user_id, User.deleted_at.is_(None))
+            .with_for_update(read=not to_change, key_share=to_change)
+            .execution_options(populate_existing=True)
+        )
+
     def find_by_email(self, email: str) -> User | None:
         """Returns the live user with this e-mail address, in lower case."""
         return self.session.scalar(
             select(User).where(User.email == email, User.deleted_at.is_(None))
         )
+
+    def list_operators(self, *, lock: bool = False) -> Sequence[User]:
+        """Returns the platform's operators by id.
+
+        Args:
+            lock: Whether nobody else may make or unmake one of them meanwhile.
+        """
+        statement = (
+            select(User)
+            .where(User.is_platform_operator, User.deleted_at.is_(None))
+            .order_by(User.id)
+        )
+        if lock:
+            statement = statement.with_for_update(key_share=True).execution_options(
+                populate_existing=True
+            )
+        return self.session.scalars(statement).all()
 
     def add(self, user: User) -> User:
         """Inserts a user and fills the id."""
@@ -70,12 +103,12 @@ class UserRepository:
     def members_of(self, org_id: int) -> Sequence[OrgMember]:
         """Returns the members of the org that the session is in."""
         rows = self.session.execute(
-            select(User.id, User.email, Membership.role)
+            select(User.id, User.email, Membership.role, Membership.version)
             .join(Membership, Membership.user_id == User.id)
             .where(Membership.org_id == org_id, User.deleted_at.is_(None))
             .order_by(User.id)
         )
-        return [OrgMember(row.id, row.email, Role(row.role)) for row in rows]
+        return [OrgMember(row.id, row.email, Role(row.role), row.version) for row in rows]
 
     def add_membership(self, org_id: int, user_id: int, role: Role) -> Membership:
         """Makes the user a member; the session must be inside the org."""

@@ -1,6 +1,6 @@
-"""Sign-up, passwords and platform operators."""
+"""Accounts, their passwords and platform operators."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -10,14 +10,16 @@ from control_plane.access.users.models import User
 from control_plane.access.users.passwords import (
     hash_password,
     password_problem,
-    verify_password,
 )
-from control_plane.access.users.repository import OrgMember, UserOrg, UserRepository
+from control_plane.access.users.repository import UserOrg, UserRepository
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.errors import Conflict, Invalid, NotFound, Unauthorized
 from control_plane.core.vault import Vault
 from control_plane.tenancy.models import Organization
 from control_plane.tenancy.service import create_organization
+
+# The same text whether the account does not exist or the password is wrong.
+WRONG_CREDENTIALS = "The e-mail address or the password is wrong."
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,26 @@ class NewAccount:
     org: Organization
 
 
+@dataclass(frozen=True)
+class Credentials:
+    """What a password is verified against; `password_hash` is None for who has no password."""
+
+    user_id: int
+    password_hash: str | None = field(repr=False)
+
+
+def checked_password(password: str, pointer: str) -> str:
+    """Returns a new password that can be used.
+
+    Raises:
+        Invalid: It breaks a rule; the field is `pointer`.
+    """
+    problem = password_problem(password)
+    if problem is not None:
+        raise Invalid.field(pointer, problem)
+    return password
+
+
 def create_user(session: Session, email: str, password: str) -> User:
     """Creates a user.
 
@@ -35,10 +57,8 @@ def create_user(session: Session, email: str, password: str) -> User:
         Invalid: The password breaks a rule.
         Conflict: The e-mail address has an account.
     """
-    problem = password_problem(password)
-    if problem is not None:
-        raise Invalid.field("/password", problem)
-    user = User(email=email.strip().lower(), password_hash=hash_password(password))
+    password_hash = hash_password(checked_password(password, "/password"))
+    user = User(email=email.strip().lower(), password_hash=password_hash)
     try:
         with session.begin_nested():
             return UserRepository(session).add(user)
@@ -63,26 +83,46 @@ def sign_up(
     return NewAccount(user, org)
 
 
-def authenticate(session: Session, email: str, password: str) -> User:
-    """Returns the user whose password this is.
+def find_credentials(session: Session, email: str) -> Credentials | None:
+    """Returns what an account's password is verified against, None where there is no account."""
+    user = UserRepository(session).find_by_email(email.strip().lower())
+    return Credentials(user.id, user.password_hash) if user else None
+
+
+def get_unchanged(session: Session, known: Credentials, *, to_change: bool = False) -> User:
+    """Returns the user, locked until the end of the transaction against a change of the password.
+
+    The password is verified without a transaction, which takes a while. What ends a user's sessions
+    changes the user first, so either it waits for this transaction and ends its session, too, or
+    this one sees that the password is not the same any more.
+
+    Args:
+        session: The transaction.
+        known: What the password was verified against.
+        to_change: Whether this transaction changes the user.
 
     Raises:
-        Unauthorized: No such account or a wrong password: same text, same time.
+        Unauthorized: The account was removed or its password changed meanwhile.
     """
-    user = UserRepository(session).find_by_email(email.strip().lower())
-    if not verify_password(password, user.password_hash if user else None) or user is None:
-        raise Unauthorized("The e-mail address or the password is wrong.")
+    user = UserRepository(session).find_locked(known.user_id, to_change=to_change)
+    if user is None or user.password_hash != known.password_hash:
+        raise Unauthorized(WRONG_CREDENTIALS)
     return user
+
+
+def set_password(session: Session, user: User, password: str) -> None:
+    """Gives a user another password.
+
+    Raises:
+        Invalid: It breaks a rule; the pointer is `/new_password`.
+    """
+    user.password_hash = hash_password(checked_password(password, "/new_password"))
+    session.flush()
 
 
 def list_orgs(session: Session, user_id: int) -> list[UserOrg]:
     """Returns the orgs that a user belongs to."""
     return list(UserRepository(session).orgs_of(user_id))
-
-
-def list_members(session: Session, org_id: int) -> list[OrgMember]:
-    """Returns the members of the org that the session is in."""
-    return list(UserRepository(session).members_of(org_id))
 
 
 def make_operator(session: Session, email: str) -> User:

@@ -1,0 +1,1 @@
+"""A person's own sessions: where they are signed in, and ending that."""
