@@ -13,6 +13,7 @@ from control_plane.dependencies import endpoints as dependencies
 from control_plane.dependencies.service import dependencies_using
 from control_plane.freshness import endpoints as freshness
 from control_plane.freshness.service import policies_using
+from control_plane.keys import endpoints as keys
 from control_plane.manifest import endpoints as manifest
 from control_plane.metadata import endpoints as metadata
 from control_plane.runs import endpoints as runs
@@ -32,6 +33,8 @@ ROUTERS: list[APIRouter] = [
     api_keys.router,
     audit_log.router,
     audit_log.platform,
+    keys.router,
+    keys.org_router,
     connections.router,
     metadata.router,
     warehouses.router,
@@ -45,6 +48,7 @@ ROUTERS: list[APIRouter] = [
 ]
 INTERNAL_ROUTERS: list[APIRouter] = [
     system.internal,
+    keys.internal,
     manifest.internal,
     runs.internal,
 ]

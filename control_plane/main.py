@@ -17,7 +17,7 @@ from control_plane.core.mail import Mailer
 from control_plane.core.middleware import RequestContext, RequestSizeLimit
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
-from control_plane.core.vault import StaticKeys, Vault
+from control_plane.keys.keyring import make_vault
 from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.provisioner import Provisioner
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.session_factory = make_session_factory(engine)
-    app.state.vault = Vault(StaticKeys(settings.encryption_key_list()))
+    app.state.vault = make_vault(settings)
     app.state.mailer = Mailer(
         settings.smtp_url.get_secret_value() if settings.smtp_url else None, settings.smtp_from
     )

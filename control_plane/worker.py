@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.errors import DatanikaError
-from control_plane.core.vault import StaticKeys, Vault
+from control_plane.keys.keyring import make_vault
+from control_plane.keys.maintenance import KeyMaintenance
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.reconciliation import RunReconciler
 from control_plane.settings import Settings, get_settings
@@ -76,13 +77,14 @@ def make_worker(settings: Settings) -> Worker:
     factory = make_session_factory(
         make_engine(settings.database_url.get_secret_value(), pool_size=2)
     )
-    vault = Vault(StaticKeys(settings.encryption_key_list()))
+    vault = make_vault(settings)
     provisioner = Provisioner(settings.provisioner_socket)
     token = settings.service_token.get_secret_value() if settings.service_token else ""
     reconciler = RunReconciler(factory, DagsterClient(settings.dagster_url, token))
     jobs: dict[str, Callable[[], object]] = {
         "warehouses": lambda: provision_warehouses(factory, vault, provisioner),
         "runs": reconciler.run_once,
+        "keys": KeyMaintenance(factory, vault).run_once,
     }
     if settings.worker_heartbeat is not None:
         jobs["heartbeat"] = partial(_beat, factory, settings.worker_heartbeat)

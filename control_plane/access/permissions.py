@@ -43,12 +43,15 @@ class Permission(StrEnum):
     MANIFEST_WRITE = "manifest:write"
     RUNS_READ = "runs:read"
     RUNS_RUN = "runs:run"
+    DATA_KEY_READ = "data_key:read"
+    DATA_KEY_WRITE = "data_key:write"
 
 
 _VIEWER = frozenset(
     p
     for p in Permission
-    if p.value.endswith(":read") and p not in {Permission.AUDIT_READ, Permission.API_KEYS_READ}
+    if p.value.endswith(":read")
+    and p not in {Permission.AUDIT_READ, Permission.API_KEYS_READ, Permission.DATA_KEY_READ}
 )
 _EDITOR = _VIEWER | {
     Permission.CONNECTIONS_WRITE,
@@ -67,6 +70,7 @@ _ADMIN = _EDITOR | {
     Permission.API_KEYS_WRITE,
     Permission.AUDIT_READ,
     Permission.WAREHOUSE_WRITE,
+    Permission.DATA_KEY_READ,
 }
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {

@@ -89,6 +89,28 @@ class Vault:
     def __repr__(self) -> str:
         return "Vault(***)"
 
+    @property
+    def provider(self) -> KeyProvider:
+        """Where the key-encryption keys come from."""
+        return self._provider
+
+    @property
+    def is_sealed(self) -> bool:
+        """True while there are no keys at all."""
+        try:
+            self.require_keys()
+        except Sealed:
+            return True
+        return False
+
+    def require_keys(self) -> None:
+        """Refuses work that will need a secret before it is begun.
+
+        Raises:
+            Sealed: There are no keys; the detail says what to do.
+        """
+        self._provider.keys()
+
     def new_data_key(self) -> WrappedKey:
         """Makes a data key for an org and returns it wrapped.
 
@@ -104,6 +126,18 @@ class Vault:
             Sealed: The data key cannot be unwrapped.
         """
         return self._wrap(self._data_key(wrapped_key))
+
+    def opens(self, wrapped_key: str) -> bool:
+        """Tells whether the keys of now unwrap this data key.
+
+        Raises:
+            Sealed: There are no keys.
+        """
+        try:
+            crypto.unwrap_key(_kek(self._provider.keys()), wrapped_key)
+        except crypto.DecryptionFailed:
+            return False
+        return True
 
     def is_current(self, wrapped_key: str) -> bool:
         """Tells whether the first key-encryption key wraps this data key.
@@ -152,7 +186,8 @@ class Vault:
             return _twice(unwrap, self._provider.refresh)
         except crypto.DecryptionFailed:
             raise Sealed(
-                "None of the platform's encryption keys opens this organization's data key."
+                "None of the platform's encryption keys opens this organization's data key. An "
+                "operator sees with `datanika keys status` which keys are missing."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""The key-encryption keys that a master password opens."""
+"""The key-encryption keys that a master password opens, and the rotations of such keys."""
 
 from datetime import datetime
 from typing import Any
@@ -23,3 +23,16 @@ class KeyEncryptionKey(IdMixin, Base):
     kdf_parameters: Mapped[dict[str, Any]]
     salt: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class KeyRotation(IdMixin, Base):
+    """A wish to wrap every data key with the first key-encryption key.
+
+    What is left to do is in the data keys themselves; any process goes on until `completed_at`.
+    """
+
+    __tablename__ = "key_rotations"
+
+    requested_by: Mapped[str] = mapped_column(String(320))
+    requested_at: Mapped[datetime] = mapped_column(default=utc_now)
+    completed_at: Mapped[datetime | None]

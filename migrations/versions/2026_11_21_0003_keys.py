@@ -87,6 +87,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_key_encryption_keys"),
     )
     op.create_table(
+        "key_rotations",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("requested_by", sa.String(length=320), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_key_rotations"),
+    )
+    op.create_table(
         "data_keys",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("org_id", sa.BigInteger(), nullable=False),
@@ -145,6 +153,7 @@ def move_data_keys() -> None:
 def secure() -> None:
     protect("data_keys")
     grant("key_encryption_keys", "SELECT, INSERT, UPDATE, DELETE")
+    grant("key_rotations", "SELECT, INSERT, UPDATE")
     for function in (MEMBERSHIPS_OF, KEY_BY_HASH, ACTIVE_ORGS):
         op.execute(function.format(and_not_deleted=NOT_DELETED))
     op.execute(ALL_ORGS)
@@ -176,3 +185,4 @@ def downgrade() -> None:
         op.drop_column(table, "version")
     op.drop_table("data_keys")
     op.drop_table("key_encryption_keys")
+    op.drop_table("key_rotations")

@@ -25,6 +25,7 @@ GLOBAL_TABLES = {
     "throttle_counters",
     "platform_audit_entries",
     "key_encryption_keys",
+    "key_rotations",
 }
 # Not ours: Alembic's; the application role has no right on it.
 FOREIGN_TABLES = {"alembic_version"}
