@@ -16,10 +16,13 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What a route needs; `<resource>:<read|write|run>`."""
+    """What a route needs; `<resource>:<read|write|run|delete>`."""
 
     ORGS_READ = "orgs:read"
+    ORGS_WRITE = "orgs:write"
+    ORGS_DELETE = "orgs:delete"
     MEMBERS_READ = "members:read"
+    MEMBERS_WRITE = "members:write"
     API_KEYS_READ = "api_keys:read"
     API_KEYS_WRITE = "api_keys:write"
     AUDIT_READ = "audit:read"
@@ -43,6 +46,8 @@ class Permission(StrEnum):
     MANIFEST_WRITE = "manifest:write"
     RUNS_READ = "runs:read"
     RUNS_RUN = "runs:run"
+    DELETED_READ = "deleted:read"
+    DELETED_WRITE = "deleted:write"
     DATA_KEY_READ = "data_key:read"
     DATA_KEY_WRITE = "data_key:write"
 
@@ -51,7 +56,13 @@ _VIEWER = frozenset(
     p
     for p in Permission
     if p.value.endswith(":read")
-    and p not in {Permission.AUDIT_READ, Permission.API_KEYS_READ, Permission.DATA_KEY_READ}
+    and p
+    not in {
+        Permission.AUDIT_READ,
+        Permission.API_KEYS_READ,
+        Permission.DELETED_READ,
+        Permission.DATA_KEY_READ,
+    }
 )
 _EDITOR = _VIEWER | {
     Permission.CONNECTIONS_WRITE,
@@ -66,10 +77,14 @@ _EDITOR = _VIEWER | {
     Permission.RUNS_RUN,
 }
 _ADMIN = _EDITOR | {
+    Permission.ORGS_WRITE,
+    Permission.MEMBERS_WRITE,
     Permission.API_KEYS_READ,
     Permission.API_KEYS_WRITE,
     Permission.AUDIT_READ,
     Permission.WAREHOUSE_WRITE,
+    Permission.DELETED_READ,
+    Permission.DELETED_WRITE,
     Permission.DATA_KEY_READ,
 }
 
@@ -79,3 +94,11 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: _ADMIN,
     Role.OWNER: frozenset(Permission),
 }
+
+
+def may_give(role: Role, given: Role) -> bool:
+    """Tells whether somebody with `role` may make others `given`, or change those who are.
+
+    Admins manage everybody but owners; only owners make and unmake owners.
+    """
+    return role == Role.OWNER or (role == Role.ADMIN and given != Role.OWNER)

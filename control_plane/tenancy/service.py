@@ -1,9 +1,12 @@
 """Makes organizations and answers which there are."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,10 +24,22 @@ RANDOM_SLUGS = 4
 
 @dataclass(frozen=True)
 class ActiveOrg:
-    """An org that is not suspended, as background work sees it."""
+    """An org that is neither suspended nor deleted, as background work sees it."""
 
     id: int
     slug: str
+
+
+@dataclass(frozen=True)
+class PlatformOrg:
+    """An org as platform operators see it: that it is there, and nothing that is inside."""
+
+    id: int
+    slug: str
+    name: str
+    is_suspended: bool
+    created_at: datetime
+    deleted_at: datetime | None
 
 
 def create_organization(session: Session, vault: Vault, name: str) -> Organization:
@@ -67,10 +82,25 @@ def get_organization(session: Session, org_id: int) -> Organization:
     return OrganizationRepository(session).get(org_id)
 
 
-def list_active_orgs(session: Session) -> list[ActiveOrg]:
-    """Returns every org that is not suspended, for background work that goes org by org.
+def lock_organization(session: Session, org_id: int) -> Organization:
+    """Returns the org that the session is in, as it is now; nobody else changes it meanwhile.
 
-    One of the three SECURITY DEFINER functions (architecture, decision 19).
+    Raises:
+        NotFound: It is another one, or none.
+    """
+    return OrganizationRepository(session).lock(org_id)
+
+
+def is_active(session: Session, org_id: int) -> bool:
+    """Tells whether the org that the session is in is neither suspended nor deleted."""
+    row = OrganizationRepository(session).find(org_id)
+    return row is not None and not row.is_suspended and row.deleted_at is None
+
+
+def list_active_orgs(session: Session) -> list[ActiveOrg]:
+    """Returns every org that is neither suspended nor deleted, for work that goes org by org.
+
+    One of the SECURITY DEFINER functions (architecture, decision 19).
     """
     rows = session.execute(text("SELECT org_id, slug FROM active_orgs() ORDER BY org_id"))
     return [ActiveOrg(row.org_id, row.slug) for row in rows]
@@ -87,7 +117,42 @@ def get_active_org(session: Session, slug: str) -> ActiveOrg:
     Raises:
         NotFound: None has it.
     """
-    for org in list_active_orgs(session):
-        if org.slug == slug:
-            return org
-    raise NotFound(f"There is no organization '{slug}'.")
+    row = session.execute(
+        text("SELECT org_id, slug FROM active_orgs() WHERE slug = :slug"), {"slug": slug}
+    ).one_or_none()
+    if row is None:
+        raise _no_such_org(slug)
+    return ActiveOrg(row.org_id, row.slug)
+
+
+def page_platform_orgs(session: Session, after_id: int | None, limit: int) -> Sequence[PlatformOrg]:
+    """Returns orgs by id, suspended and deleted ones too, those after `after_id`."""
+    rows = session.execute(
+        text("SELECT * FROM all_orgs() WHERE org_id > :after_id ORDER BY org_id LIMIT :limit"),
+        {"after_id": after_id or 0, "limit": limit},
+    )
+    return [_platform_org(row) for row in rows]
+
+
+def get_platform_org(session: Session, slug: str) -> PlatformOrg:
+    """Returns the org with this slug, also a suspended or a deleted one.
+
+    Raises:
+        NotFound: None has it.
+    """
+    row = session.execute(
+        text("SELECT * FROM all_orgs() WHERE slug = :slug"), {"slug": slug}
+    ).one_or_none()
+    if row is None:
+        raise _no_such_org(slug)
+    return _platform_org(row)
+
+
+def _platform_org(row: Row[Any]) -> PlatformOrg:
+    return PlatformOrg(
+        row.org_id, row.slug, row.name, row.is_suspended, row.created_at, row.deleted_at
+    )
+
+
+def _no_such_org(slug: str) -> NotFound:
+    return NotFound(f"There is no organization '{slug}'.")

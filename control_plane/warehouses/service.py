@@ -64,6 +64,19 @@ def _provision_one(
     return WarehouseState.READY
 
 
+def provision_again(session: Session, org_id: int) -> None:
+    """Has the passwords of an org's warehouse made anew: they were destroyed. Its data stay.
+
+    Args:
+        session: Inside the org, which comes back.
+        org_id: The org.
+    """
+    row = WarehouseRepository(session, org_id).find_own()
+    if row is not None:
+        row.state = WarehouseState.PENDING
+        session.flush()
+
+
 def view_warehouse(session: Session, org_id: int, vault: Vault) -> WarehouseView:
     """Returns the state of the org's warehouse."""
     row = WarehouseRepository(session, org_id).find_own()
@@ -72,7 +85,7 @@ def view_warehouse(session: Session, org_id: int, vault: Vault) -> WarehouseView
     if row.connection_id is None:
         return WarehouseView(state=WarehouseState(row.state), error=row.error)
     service = ConnectionService(session, org_id, vault, AuditLog(session, org_id, SYSTEM))
-    config = service.get_connection(row.connection_id).config
+    config = service.get(row.connection_id).config
     return WarehouseView(
         state=WarehouseState(row.state),
         connection_id=row.connection_id,

@@ -73,3 +73,15 @@ class ApiKeyRepository(TenantRepository[ApiKey]):
             )
             .values(last_used_at=now)
         )
+
+    def revoke_all(self, now: datetime, *, creator_id: int | None = None) -> list[int]:
+        """Makes the org's keys useless, or those that one user made, and returns which."""
+        statement = (
+            update(ApiKey)
+            .where(ApiKey.org_id == self.org_id, ApiKey.revoked_at.is_(None))
+            .values(revoked_at=now)
+            .returning(ApiKey.id)
+        )
+        if creator_id is not None:
+            statement = statement.where(ApiKey.created_by_user_id == creator_id)
+        return sorted(self.session.scalars(statement))

@@ -1,25 +1,41 @@
 """`/api/v1/system/operators`: who runs the platform."""
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
 
-from control_plane.access.caller import OperatorDep
-from control_plane.access.sign_in.schemas import Email, UserView
-from control_plane.access.users.service import make_operator
+from fastapi import APIRouter, Depends, Request
+
+from control_plane.access.caller import OperatorDep, actor_of
+from control_plane.access.operators.schemas import OperatorCreate, Operators
+from control_plane.access.operators.service import OperatorService
+from control_plane.access.sign_in.schemas import UserView
+from control_plane.audit.service import Actor
 from control_plane.core.dependencies import SessionDep
 
-router = APIRouter(prefix="/system", tags=["platform"])
+router = APIRouter(prefix="/system/operators", tags=["platform"])
 
 
-class OperatorCreate(BaseModel):
-    """The user who becomes a platform operator."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    email: Email
+def operating_actor(request: Request, operator: OperatorDep) -> Actor:
+    """Returns the signed-in operator, for the audit log."""
+    return actor_of(request, "user", operator.id, operator.email)
 
 
-@router.post("/operators", status_code=201)
-def create_operator(body: OperatorCreate, operator: OperatorDep, session: SessionDep) -> UserView:
+OperatingActor = Annotated[Actor, Depends(operating_actor)]
+
+
+@router.get("")
+def list_operators(actor: OperatingActor, session: SessionDep) -> Operators:
+    """Lists who operates the platform."""
+    operators = OperatorService(session, actor).list_operators()
+    return Operators(data=[UserView.model_validate(user) for user in operators])
+
+
+@router.post("", status_code=201)
+def create_operator(body: OperatorCreate, actor: OperatingActor, session: SessionDep) -> UserView:
     """Makes an existing user a platform operator, who sees the whole Dagster UI."""
-    return UserView.model_validate(make_operator(session, body.email))
+    return UserView.model_validate(OperatorService(session, actor).add_operator(body.email))
+
+
+@router.delete("/{user_id}", status_code=204)
+def remove_operator(user_id: int, actor: OperatingActor, session: SessionDep) -> None:
+    """Makes an operator an ordinary user again; the last one stays."""
+    OperatorService(session, actor).remove_operator(user_id)

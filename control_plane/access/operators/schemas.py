@@ -1,0 +1,19 @@
+"""What the API takes and gives for platform operators."""
+
+from pydantic import BaseModel, ConfigDict
+
+from control_plane.access.sign_in.schemas import Email, UserView
+
+
+class OperatorCreate(BaseModel):
+    """The user who becomes a platform operator."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+
+
+class Operators(BaseModel):
+    """Every platform operator."""
+
+    data: list[UserView]

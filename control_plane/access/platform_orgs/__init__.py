@@ -1,0 +1,1 @@
+"""Organizations, as platform operators see, make, suspend and restore them."""

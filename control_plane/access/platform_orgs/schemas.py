@@ -1,0 +1,37 @@
+"""What the API takes and gives when operators work on organizations."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from control_plane.access.invitations.schemas import InvitationIssued
+from control_plane.access.orgs.schemas import OrgName
+from control_plane.access.sign_in.schemas import Email
+
+
+class PlatformOrgView(BaseModel):
+    """An organization from outside: that it is there, and nothing that is inside."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    slug: str
+    name: str
+    is_suspended: bool
+    created_at: datetime
+    deleted_at: datetime | None
+
+
+class PlatformOrgCreate(BaseModel):
+    """A new organization, and who is invited to own it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: OrgName = Field(description="The organization's name.")
+    owner_email: Email
+
+
+class PlatformOrgCreated(PlatformOrgView):
+    """A new organization, with the invitation of its owner."""
+
+    invitation: InvitationIssued
