@@ -4,11 +4,19 @@ from fastapi import APIRouter
 
 from control_plane.access.api_keys import endpoints as api_keys
 from control_plane.access.audit_log import endpoints as audit_log
+from control_plane.access.invitations import endpoints as invitations
+from control_plane.access.invitations.page import page_router as invitation_page
 from control_plane.access.members import endpoints as members
+from control_plane.access.oauth import endpoints as oauth
 from control_plane.access.operators import endpoints as operators
+from control_plane.access.orgs import endpoints as orgs
+from control_plane.access.platform_orgs import endpoints as platform_orgs
+from control_plane.access.session_list import endpoints as session_list
 from control_plane.access.sign_in import endpoints as sign_in
 from control_plane.connections import endpoints as connections
+from control_plane.core.restorations import Restorations
 from control_plane.core.usages import Usages
+from control_plane.deleted import endpoints as deleted
 from control_plane.dependencies import endpoints as dependencies
 from control_plane.dependencies.service import dependencies_using
 from control_plane.freshness import endpoints as freshness
@@ -21,15 +29,22 @@ from control_plane.schedules import endpoints as schedules
 from control_plane.schedules.service import schedules_using
 from control_plane.system import endpoints as system
 from control_plane.transformations import endpoints as transformations
-from control_plane.transformations.service import transformations_using
+from control_plane.transformations.lineage import transformations_using
 from control_plane.uploads import endpoints as uploads
 from control_plane.uploads.service import uploads_using
 from control_plane.warehouses import endpoints as warehouses
+from control_plane.warehouses.service import provision_again
 
 ROUTERS: list[APIRouter] = [
     sign_in.router,
+    oauth.router,
+    session_list.router,
     operators.router,
+    platform_orgs.router,
+    orgs.router,
     members.router,
+    invitations.router,
+    invitations.holders_router,
     api_keys.router,
     audit_log.router,
     audit_log.platform,
@@ -43,6 +58,7 @@ ROUTERS: list[APIRouter] = [
     dependencies.router,
     schedules.router,
     freshness.router,
+    deleted.router,
     manifest.router,
     runs.router,
 ]
@@ -52,7 +68,9 @@ INTERNAL_ROUTERS: list[APIRouter] = [
     manifest.internal,
     runs.internal,
 ]
-ROOT_ROUTERS: list[APIRouter] = [system.router]
+ROOT_ROUTERS: list[APIRouter] = [system.router, oauth.root, invitation_page]
+# Run when a deleted org comes back without its secrets.
+RESTORATIONS = Restorations((provision_again,))
 # Asked before a resource is deleted, in the order in which people want to read what uses it.
 USAGES = Usages(
     (

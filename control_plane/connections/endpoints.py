@@ -1,6 +1,7 @@
 """`/api/v1/orgs/{org}/connections`."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -21,6 +22,7 @@ from control_plane.core.dependencies import (
     TaskRunnerDep,
     VaultDep,
 )
+from control_plane.core.etags import ETagDep, IfMatchDep
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -38,33 +40,33 @@ router = APIRouter(prefix="/orgs/{org}/connections", tags=["connections"])
 Reader = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_READ))]
 Writer = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_WRITE))]
 Runner = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_RUN))]
+Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 TEST_DEADLINE_SECONDS = 20
 
 
-def _service(caller: Caller, session: SessionDep, vault: VaultDep) -> ConnectionService:
-    return ConnectionService.of(session, caller, vault)
+def _services(session: SessionDep, vault: VaultDep) -> Callable[[Caller], ConnectionService]:
+    return lambda caller: ConnectionService.of(session, caller, vault)
+
+
+ServiceDep = Annotated[Callable[[Caller], ConnectionService], Depends(_services)]
 
 
 @router.post("", status_code=201)
 def create_connection(
-    body: ConnectionCreate, caller: Writer, session: SessionDep, vault: VaultDep
+    body: ConnectionCreate, caller: Writer, services: ServiceDep, etag: ETagDep
 ) -> ConnectionView:
     """Creates a connection; its secrets are encrypted and never shown again."""
-    service = _service(caller, session, vault)
-    return service.view(service.create_connection(body))
+    service = services(caller)
+    return etag(service.view(service.create_connection(body)))
 
 
 @router.get("")
 def list_connections(
-    caller: Reader,
-    session: SessionDep,
-    vault: VaultDep,
-    limit: Limit = DEFAULT_LIMIT,
-    cursor: CursorText = None,
+    caller: Reader, services: ServiceDep, limit: Limit = DEFAULT_LIMIT, cursor: CursorText = None
 ) -> Page[ConnectionView]:
     """Lists the connections."""
-    service = _service(caller, session, vault)
-    rows, has_more = cut(service.page_connections(cursor_id(cursor), limit + 1), limit)
+    service = services(caller)
+    rows, has_more = cut(service.page(cursor_id(cursor), limit + 1), limit)
     return Page(
         data=[service.view(row) for row in rows],
         next_cursor=encode_cursor(rows[-1].id) if has_more else None,
@@ -73,11 +75,11 @@ def list_connections(
 
 @router.get("/{connection_id}")
 def get_connection(
-    connection_id: int, caller: Reader, session: SessionDep, vault: VaultDep
+    connection_id: int, caller: Reader, services: ServiceDep, etag: ETagDep
 ) -> ConnectionView:
     """Returns a connection."""
-    service = _service(caller, session, vault)
-    return service.view(service.get_connection(connection_id))
+    service = services(caller)
+    return etag(service.view(service.get(connection_id)))
 
 
 @router.patch("/{connection_id}")
@@ -85,37 +87,46 @@ def update_connection(
     connection_id: int,
     body: ConnectionUpdate,
     caller: Writer,
-    session: SessionDep,
-    vault: VaultDep,
+    services: ServiceDep,
+    if_match: IfMatchDep,
+    etag: ETagDep,
 ) -> ConnectionView:
     """Changes a connection; what is left out stays."""
-    service = _service(caller, session, vault)
-    return service.view(service.update_connection(connection_id, body))
+    service = services(caller)
+    return etag(service.view(service.update_connection(connection_id, body, if_match)))
 
 
 @router.delete("/{connection_id}", status_code=204)
 def delete_connection(
     connection_id: int,
     caller: Writer,
-    session: SessionDep,
-    vault: VaultDep,
+    services: ServiceDep,
+    if_match: IfMatchDep,
     usages: UsagesDep,
 ) -> None:
     """Deletes a connection that nothing uses any more."""
-    _service(caller, session, vault).delete_connection(connection_id, usages)
+    services(caller).delete(connection_id, if_match, usages)
+
+
+@router.post("/{connection_id}/restore")
+def restore_connection(
+    connection_id: int, caller: Restorer, services: ServiceDep, etag: ETagDep
+) -> ConnectionView:
+    """Makes a deleted connection live again, with its secrets."""
+    service = services(caller)
+    return etag(service.view(service.restore(connection_id)))
 
 
 @router.post("/{connection_id}/test")
 def test_connection(
     connection_id: int,
     caller: Runner,
-    session: SessionDep,
+    services: ServiceDep,
     factory: SessionFactoryDep,
-    vault: VaultDep,
     tasks: TaskRunnerDep,
 ) -> ConnectionTestResult:
     """Connects now and tells what happened, with a reason that can be acted on."""
-    row = _service(caller, session, vault).get_connection(connection_id)
+    row = services(caller).get(connection_id)
     started_at = time.monotonic()
     try:
         value = OrgTasks.of(factory, tasks, caller).run(

@@ -5,16 +5,16 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
+from control_plane.core.database import Base
 from control_plane.tenancy.models import (
-    OrgOwned,
+    Resource,
     SecretsMixin,
     secrets_constraints,
     unique_in_org,
 )
 
 
-class Connection(OrgOwned, SecretsMixin, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
+class Connection(Resource, SecretsMixin, Base):
     """A database, as one org reaches it. Its slug is immutable: asset keys carry it."""
 
     __tablename__ = "connections"

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from control_plane.connections.models import Connection
-from control_plane.tenancy.repository import TenantRepository
+from control_plane.tenancy.repository import ResourceRepository
 
 
-class ConnectionRepository(TenantRepository[Connection]):
+class ConnectionRepository(ResourceRepository[Connection]):
     """The connections of one org."""
 
     model = Connection
     noun = "connection"
+    resource_type = "connection"
 
     def find_managed_warehouse(self) -> Connection | None:
         """Returns the org's managed warehouse, once it is provisioned."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.core.etags import VersionedView
 from datanika_manifest.connectors.base import Direction
 
 
@@ -31,7 +32,7 @@ class ConnectionUpdate(BaseModel):
     )
 
 
-class ConnectionView(BaseModel):
+class ConnectionView(VersionedView):
     """A connection without its secrets."""
 
     id: int

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
+from control_plane.audit.resources import ResourceService
 from control_plane.audit.service import AuditLog
 from control_plane.connections.config import (
     check_direction,
@@ -22,16 +22,16 @@ from control_plane.connections.schemas import (
     ConnectionView,
     RedeemedConnection,
 )
-from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, FieldError, InvalidState
-from control_plane.core.usages import Usages
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.core.vault import Vault
+from control_plane.tenancy.repository import Deleted
 from control_plane.tenancy.secrets import OrgSecrets
 from datanika_manifest.connectors.base import Direction
 from datanika_manifest.connectors.registry import CONNECTORS
 
 
-class ConnectionService:
+class ConnectionService(ResourceService[Connection]):
     """The connections of one org.
 
     Args:
@@ -42,11 +42,9 @@ class ConnectionService:
     """
 
     def __init__(self, session: Session, org_id: int, vault: Vault, audit: AuditLog) -> None:
-        self._session = session
-        self._org_id = org_id
-        self._secrets = OrgSecrets(session, org_id, vault)
-        self._audit = audit
         self._connections = ConnectionRepository(session, org_id)
+        super().__init__(self._connections, audit)
+        self._secrets = OrgSecrets(session, org_id, vault)
 
     @classmethod
     def of(cls, session: Session, caller: Caller, vault: Vault) -> "ConnectionService":
@@ -71,9 +69,8 @@ class ConnectionService:
             direction=body.direction,
             config=split.public,
         )
-        self._insert(row)
+        self._create(row)
         self._secrets.store(row, split.secrets)
-        self._audit.record("create", "connection", row.id, new=_audit_values(row))
         return row
 
     def save_managed_warehouse(self, config: dict[str, Any]) -> Connection:
@@ -90,75 +87,43 @@ class ConnectionService:
                 direction=Direction.BOTH,
                 config=split.public,
             )
-            self._insert(row)
+            self._connections.add(row)
+        row = self._connections.lock(row.id)
         row.config = split.public
         self._secrets.store(row, split.secrets)
         self._audit.record("create", "warehouse", row.id)
         return row
 
-    def update_connection(self, connection_id: int, body: ConnectionUpdate) -> Connection:
+    def update_connection(
+        self, connection_id: int, body: ConnectionUpdate, if_match: IfMatch = ANY_VERSION
+    ) -> Connection:
         """Changes what `body` names.
 
         Raises:
             NotFound: The org has no such connection.
+            PreconditionFailed: It is another version by now.
             InvalidState: It is the managed warehouse.
             Invalid: Wrong direction or settings.
             Conflict: The name is taken.
         """
-        row = self._user_owned(connection_id)
-        old = _audit_values(row)
+        row = self._lock(connection_id, if_match)
         declaration = get_declaration(row.connector)
+        values = body.model_dump(mode="json", include={"name", "direction"}, exclude_none=True)
         if body.direction is not None:
             check_direction(declaration, body.direction)
-            row.direction = body.direction
-        if body.config is not None:
-            refuse_secrets_elsewhere(declaration, row.config, body.config)
-            merged = {**row.config, **self.secrets_of(row), **body.config}
-            split = split_config(declaration, merged)
-            row.config = split.public
-            self._secrets.store(row, split.secrets)
-        if body.name is not None and body.name != row.name:
-            self._rename(row, body.name)
-        self._session.flush()
-        self._audit.record("update", "connection", row.id, old=old, new=_audit_values(row))
-        return row
-
-    def delete_connection(self, connection_id: int, usages: Usages) -> None:
-        """Deletes a connection softly.
-
-        Raises:
-            NotFound: The org has no such connection.
-            InvalidState: It is the managed warehouse.
-            Conflict: Something still uses it; the detail names what.
-        """
-        row = self._user_owned(connection_id)
-        usages.refuse_if_used(self._session, self._org_id, "connection", row.id, row.name)
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "connection", row.id, old=_audit_values(row))
-
-    def get_connection(self, connection_id: int) -> Connection:
-        """Returns a connection.
-
-        Raises:
-            NotFound: The org has no such connection.
-        """
-        return self._connections.get(connection_id)
-
-    def find_connection(self, connection_id: int) -> Connection | None:
-        """Returns a connection, None where the org has none with that id."""
-        return self._connections.find(connection_id)
+        if body.config is None:
+            return self._update(row, values)
+        refuse_secrets_elsewhere(declaration, row.config, body.config)
+        secrets = self.secrets_of(row)
+        split = split_config(declaration, {**row.config, **secrets, **body.config})
+        values["config"] = split.public
+        if split.secrets == secrets:
+            return self._update(row, values)
+        return self._update(row, values, lambda: self._secrets.store(row, split.secrets))
 
     def find_managed_warehouse(self) -> Connection | None:
         """Returns the org's managed warehouse, once it is provisioned."""
         return self._connections.find_managed_warehouse()
-
-    def list_connections(self) -> Sequence[Connection]:
-        """Returns every live connection."""
-        return self._connections.list_all()
-
-    def page_connections(self, after_id: int | None, limit: int) -> Sequence[Connection]:
-        """Returns the connections after `after_id`."""
-        return self._connections.page_after(after_id, limit)
 
     def secrets_of(self, row: Connection) -> dict[str, str]:
         """Decrypts a connection's secrets.
@@ -191,37 +156,25 @@ class ConnectionService:
             direction=Direction(row.direction),
             config=row.config,
             secrets_set=sorted(CONNECTORS[row.connector].secret_fields()) if row.secrets else [],
+            version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,
         )
 
-    def _insert(self, row: Connection) -> None:
-        try:
-            with self._session.begin_nested():
-                self._connections.add(row)
-        except IntegrityError:
-            raise _name_taken(row.name) from None
-
-    def _rename(self, row: Connection, name: str) -> None:
-        try:
-            with self._session.begin_nested():
-                row.name = name
-        except IntegrityError:
-            raise _name_taken(name) from None
-
-    def _user_owned(self, connection_id: int) -> Connection:
-        row = self._connections.get(connection_id)
+    def _refuse_change(self, row: Connection) -> None:
         if CONNECTORS[row.connector].is_managed:
             raise InvalidState("The managed warehouse is the platform's to change.")
-        return row
+
+    def _audit_values(self, row: Connection) -> dict[str, Any]:
+        return {"name": row.name, "direction": row.direction, "config": row.config}
+
+    def _taken(self, row: Connection, name: str) -> Conflict:
+        return Conflict(
+            f"There is a connection called '{name}' already.",
+            errors=(FieldError("/name", "is taken"),),
+        )
 
 
-def _audit_values(row: Connection) -> dict[str, Any]:
-    return {"name": row.name, "direction": row.direction, "config": row.config}
-
-
-def _name_taken(name: str) -> Conflict:
-    return Conflict(
-        f"There is a connection called '{name}' already.",
-        errors=(FieldError("/name", "is taken"),),
-    )
+def select_deleted_connections(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted connections."""
+    return ConnectionRepository(session, org_id).select_deleted()

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission
 from control_plane.core.dependencies import SessionDep
+from control_plane.core.etags import ETagDep, IfMatchDep
 from control_plane.core.pagination import DEFAULT_LIMIT, CursorText, Limit, Page, cursor_id, page_of
 from control_plane.dependencies.schemas import (
     DependencyCreate,
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/orgs/{org}/dependencies", tags=["dependencies"])
 
 Reader = Annotated[Caller, Depends(Require(Permission.DEPENDENCIES_READ))]
 Writer = Annotated[Caller, Depends(Require(Permission.DEPENDENCIES_WRITE))]
+Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 
 
 def _ends(
@@ -40,11 +42,11 @@ def _ends(
 
 @router.post("", status_code=201)
 def create_dependency(
-    body: DependencyCreate, caller: Writer, session: SessionDep
+    body: DependencyCreate, caller: Writer, session: SessionDep, etag: ETagDep
 ) -> DependencyView:
     """Creates an edge; one that would close a circle is refused."""
     row = DependencyService(session, caller).create_dependency(body)
-    return DependencyView.model_validate(row)
+    return etag(DependencyView.model_validate(row))
 
 
 @router.get("")
@@ -75,13 +77,27 @@ def get_neighbours(
 
 
 @router.get("/{dependency_id}")
-def get_dependency(dependency_id: int, caller: Reader, session: SessionDep) -> DependencyView:
+def get_dependency(
+    dependency_id: int, caller: Reader, session: SessionDep, etag: ETagDep
+) -> DependencyView:
     """Returns an edge."""
-    row = DependencyService(session, caller).get_dependency(dependency_id)
-    return DependencyView.model_validate(row)
+    return etag(
+        DependencyView.model_validate(DependencyService(session, caller).get(dependency_id))
+    )
 
 
 @router.delete("/{dependency_id}", status_code=204)
-def delete_dependency(dependency_id: int, caller: Writer, session: SessionDep) -> None:
+def delete_dependency(
+    dependency_id: int, caller: Writer, session: SessionDep, if_match: IfMatchDep
+) -> None:
     """Deletes an edge."""
-    DependencyService(session, caller).delete_dependency(dependency_id)
+    DependencyService(session, caller).delete(dependency_id, if_match)
+
+
+@router.post("/{dependency_id}/restore")
+def restore_dependency(
+    dependency_id: int, caller: Restorer, session: SessionDep, etag: ETagDep
+) -> DependencyView:
+    """Makes a deleted edge live again; one that would close a circle now is refused."""
+    row = DependencyService(session, caller).restore(dependency_id)
+    return etag(DependencyView.model_validate(row))

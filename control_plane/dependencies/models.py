@@ -3,11 +3,11 @@
 from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin
-from control_plane.tenancy.models import OrgOwned, unique_in_org
+from control_plane.core.database import Base
+from control_plane.tenancy.models import Resource, unique_in_org
 
 
-class Dependency(OrgOwned, TimestampMixin, SoftDeleteMixin, Base):
+class Dependency(Resource, Base):
     """The downstream target runs after the upstream one."""
 
     __tablename__ = "dependencies"

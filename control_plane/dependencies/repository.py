@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from control_plane.dependencies.models import Dependency
 from control_plane.targets.service import TargetRef
-from control_plane.tenancy.repository import TenantRepository
+from control_plane.tenancy.repository import ResourceRepository
 
 
-class DependencyRepository(TenantRepository[Dependency]):
+class DependencyRepository(ResourceRepository[Dependency]):
     """The edges of one org."""
 
     model = Dependency
     noun = "dependency"
+    resource_type = "dependency"
 
-    def lock(self) -> None:
+    def lock_all(self) -> None:
         """Waits until nobody else changes the org's edges, until the transaction ends.
 
         Two edges that are each harmless can close a circle together.
@@ -53,3 +54,10 @@ class DependencyRepository(TenantRepository[Dependency]):
         if after_id is not None:
             statement = statement.where(Dependency.id > after_id)
         return self.session.scalars(statement).all()
+
+    def name_column(self) -> ColumnElement[str]:
+        """Returns both ends of an edge."""
+        upstream = func.concat(Dependency.upstream_type, " ", Dependency.upstream_id)
+        return upstream + func.concat(
+            " → ", Dependency.downstream_type, " ", Dependency.downstream_id
+        )

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.core.etags import VersionedView
 from control_plane.targets.service import TargetType
 
 
@@ -18,7 +19,7 @@ class DependencyCreate(BaseModel):
     downstream_id: int
 
 
-class DependencyView(BaseModel):
+class DependencyView(VersionedView):
     """An edge."""
 
     model_config = ConfigDict(from_attributes=True)

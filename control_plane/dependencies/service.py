@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
-from control_plane.core.clock import utc_now
+from control_plane.audit.resources import ResourceService
 from control_plane.core.errors import Conflict, Invalid
 from control_plane.dependencies.errors import CircularDependency
 from control_plane.dependencies.graph import Edge, find_path, reachable, reversed_edges
@@ -14,10 +14,11 @@ from control_plane.dependencies.models import Dependency
 from control_plane.dependencies.repository import DependencyRepository
 from control_plane.dependencies.schemas import DependencyCreate
 from control_plane.targets.service import Target, TargetRef, TargetService, TargetType
+from control_plane.tenancy.repository import Deleted
 from control_plane.transformations.lineage import implied_edges
 
 
-class DependencyService:
+class DependencyService(ResourceService[Dependency]):
     """The edges of one org.
 
     Args:
@@ -26,10 +27,8 @@ class DependencyService:
     """
 
     def __init__(self, session: Session, caller: Caller) -> None:
-        self._session = session
-        self._org_id = caller.org_id
-        self._audit = caller.audit(session)
         self._rows = DependencyRepository(session, caller.org_id)
+        super().__init__(self._rows, caller.audit(session))
         self._targets = TargetService(session, caller.org_id)
 
     def create_dependency(self, body: DependencyCreate) -> Dependency:
@@ -48,11 +47,9 @@ class DependencyService:
         )
         if upstream.ref == downstream.ref:
             raise Invalid.field("/downstream_id", f"the {upstream} cannot depend on itself")
-        self._rows.lock()
-        if self._rows.find_edge(upstream.ref, downstream.ref) is not None:
-            raise Conflict(f"The {downstream} depends on the {upstream} already.")
-        self._refuse_circle(upstream, downstream)
-        row = self._rows.add(
+        self._rows.lock_all()
+        self._refuse_edge(upstream, downstream)
+        return self._create(
             Dependency(
                 org_id=self._org_id,
                 upstream_type=upstream.ref.type,
@@ -61,26 +58,6 @@ class DependencyService:
                 downstream_id=downstream.ref.id,
             )
         )
-        self._audit.record("create", "dependency", row.id, new=_audit_values(row))
-        return row
-
-    def delete_dependency(self, dependency_id: int) -> None:
-        """Deletes an edge softly.
-
-        Raises:
-            NotFound: The org has no such edge.
-        """
-        row = self._rows.get(dependency_id)
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "dependency", row.id, old=_audit_values(row))
-
-    def get_dependency(self, dependency_id: int) -> Dependency:
-        """Returns an edge.
-
-        Raises:
-            NotFound: The org has no such edge.
-        """
-        return self._rows.get(dependency_id)
 
     def page_dependencies(
         self, conditions: dict[str, object], after_id: int | None, limit: int
@@ -100,7 +77,32 @@ class DependencyService:
         """Returns everything that runs after a target by declared edges."""
         return reachable(self.edges(), target)
 
-    def _refuse_circle(self, upstream: Target, downstream: Target) -> None:
+    def _check_restorable(self, row: Dependency) -> None:
+        edge = _edge(row)
+        upstream = self._targets.require_live_target(edge.upstream, hold=False)
+        downstream = self._targets.require_live_target(edge.downstream, hold=False)
+        self._rows.lock_all()
+        self._refuse_edge(upstream, downstream)
+
+    def _hold_references(self, row: Dependency) -> None:
+        edge = _edge(row)
+        for ref in sorted((edge.upstream, edge.downstream)):
+            self._targets.require_live_target(ref, hold=True)
+
+    def _audit_values(self, row: Dependency) -> dict[str, Any]:
+        return {
+            "upstream": f"{row.upstream_type} {row.upstream_id}",
+            "downstream": f"{row.downstream_type} {row.downstream_id}",
+        }
+
+    def _taken(self, row: Dependency, name: str) -> Conflict:
+        edge = _edge(row)
+        upstream, downstream = self._names([edge.upstream, edge.downstream])
+        return Conflict(f"The {downstream} depends on the {upstream} already.")
+
+    def _refuse_edge(self, upstream: Target, downstream: Target) -> None:
+        if self._rows.find_edge(upstream.ref, downstream.ref) is not None:
+            raise Conflict(f"The {downstream} depends on the {upstream} already.")
         edges = [*self.edges(), *self._edges_of_sql()]
         path = find_path(edges, downstream.ref, upstream.ref)
         if path is not None:
@@ -133,8 +135,6 @@ def _edge(row: Dependency) -> Edge:
     )
 
 
-def _audit_values(row: Dependency) -> dict[str, Any]:
-    return {
-        "upstream": f"{row.upstream_type} {row.upstream_id}",
-        "downstream": f"{row.downstream_type} {row.downstream_id}",
-    }
+def select_deleted_dependencies(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted edges."""
+    return DependencyRepository(session, org_id).select_deleted()

@@ -3,11 +3,11 @@
 from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
-from control_plane.tenancy.models import OrgOwned, unique_in_org
+from control_plane.core.database import Base
+from control_plane.tenancy.models import Resource, unique_in_org
 
 
-class FreshnessPolicy(OrgOwned, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
+class FreshnessPolicy(Resource, Base):
     """How old an asset may become. A policy of one table goes before one of the whole upload."""
 
     __tablename__ = "freshness_policies"

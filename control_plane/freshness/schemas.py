@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.core.cron_fields import Cron, Timezone
+from control_plane.core.etags import VersionedView
 from control_plane.targets.service import TargetType
 from datanika_manifest.transformations import TestSeverity
 
@@ -53,7 +54,7 @@ class FreshnessPolicyUpdate(BaseModel):
     severity: TestSeverity | None = None
 
 
-class FreshnessPolicyView(BaseModel):
+class FreshnessPolicyView(VersionedView):
     """A policy."""
 
     model_config = ConfigDict(from_attributes=True, populate_by_name=True)

@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
-from control_plane.core.clock import utc_now
+from control_plane.audit.resources import ResourceService
 from control_plane.core.errors import Conflict, FieldError, Invalid
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.freshness.models import FreshnessPolicy
 from control_plane.freshness.repository import FreshnessPolicyRepository
 from control_plane.freshness.schemas import FreshnessPolicyCreate, FreshnessPolicyUpdate
 from control_plane.targets.service import Target, TargetRef, TargetService, TargetType
+from control_plane.tenancy.repository import Deleted
 from control_plane.uploads.service import tables_made_by
 from datanika_manifest.names import slugify
 
 MAXIMUM_NAMED_TABLES = 10
 
 
-class FreshnessService:
+class FreshnessService(ResourceService[FreshnessPolicy]):
     """The freshness policies of one org.
 
     Args:
@@ -28,10 +29,7 @@ class FreshnessService:
     """
 
     def __init__(self, session: Session, caller: Caller) -> None:
-        self._session = session
-        self._org_id = caller.org_id
-        self._audit = caller.audit(session)
-        self._rows = FreshnessPolicyRepository(session, caller.org_id)
+        super().__init__(FreshnessPolicyRepository(session, caller.org_id), caller.audit(session))
         self._targets = TargetService(session, caller.org_id)
 
     def create_policy(self, body: FreshnessPolicyCreate) -> FreshnessPolicy:
@@ -45,61 +43,23 @@ class FreshnessService:
         _require_one_limit(body.max_age_seconds, body.deadline_cron)
         values = body.model_dump(mode="json")
         values["table_name"] = self._table(target, body.table_name)
-        row = FreshnessPolicy(org_id=self._org_id, **values)
-        try:
-            with self._session.begin_nested():
-                self._rows.add(row)
-        except IntegrityError:
-            raise Conflict(
-                f"The {_described(target, row)} has a freshness policy already."
-            ) from None
-        self._audit.record("create", "freshness_policy", row.id, new=_audit_values(row))
-        return row
+        return self._create(FreshnessPolicy(org_id=self._org_id, **values))
 
-    def update_policy(self, policy_id: int, body: FreshnessPolicyUpdate) -> FreshnessPolicy:
+    def update_policy(
+        self, policy_id: int, body: FreshnessPolicyUpdate, if_match: IfMatch = ANY_VERSION
+    ) -> FreshnessPolicy:
         """Changes what `body` names; a new limit takes the place of the other kind.
 
         Raises:
             NotFound: The org has no such policy.
+            PreconditionFailed: It is another version by now.
             Invalid: Both limits are given.
         """
-        row = self._rows.get(policy_id)
-        old = _audit_values(row)
         values = body.model_dump(mode="json", exclude_none=True)
         if {"max_age_seconds", "deadline_cron"} & values.keys():
             _require_one_limit(body.max_age_seconds, body.deadline_cron)
-            row.max_age_seconds = row.deadline_cron = None
-        for name, value in values.items():
-            setattr(row, name, value)
-        self._session.flush()
-        self._audit.record("update", "freshness_policy", row.id, old=old, new=_audit_values(row))
-        return row
-
-    def delete_policy(self, policy_id: int) -> None:
-        """Deletes a policy softly.
-
-        Raises:
-            NotFound: The org has no such policy.
-        """
-        row = self._rows.get(policy_id)
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "freshness_policy", row.id, old=_audit_values(row))
-
-    def get_policy(self, policy_id: int) -> FreshnessPolicy:
-        """Returns a policy.
-
-        Raises:
-            NotFound: The org has no such policy.
-        """
-        return self._rows.get(policy_id)
-
-    def list_policies(self) -> Sequence[FreshnessPolicy]:
-        """Returns every live policy."""
-        return self._rows.list_all()
-
-    def page_policies(self, after_id: int | None, limit: int) -> Sequence[FreshnessPolicy]:
-        """Returns the policies after `after_id`."""
-        return self._rows.page_after(after_id, limit)
+            values = {"max_age_seconds": None, "deadline_cron": None, **values}
+        return self._update(self._lock(policy_id, if_match), values)
 
     def _table(self, target: Target, name: str | None) -> str | None:
         """Returns the target table that a request names by its own or its source's name."""
@@ -114,6 +74,28 @@ class FreshnessService:
             known = ", ".join(sorted(tables)[:MAXIMUM_NAMED_TABLES])
             raise Invalid.field("/table", f"the {target} has no table '{name}'; it has: {known}")
         return table
+
+    def _check_restorable(self, row: FreshnessPolicy) -> None:
+        target = self._targets.require_live_target(_target_of(row), hold=False)
+        self._table(target, row.table_name)
+
+    def _hold_references(self, row: FreshnessPolicy) -> None:
+        self._targets.require_live_target(_target_of(row), hold=True)
+
+    def _audit_values(self, row: FreshnessPolicy) -> dict[str, Any]:
+        return {
+            "target": f"{row.target_type} {row.target_id}",
+            "table": row.table_name,
+            "max_age_seconds": row.max_age_seconds,
+            "deadline_cron": row.deadline_cron,
+            "timezone": row.timezone,
+            "severity": row.severity,
+        }
+
+    def _taken(self, row: FreshnessPolicy, name: str) -> Conflict:
+        target = self._targets.find_target(_target_of(row))
+        described = f"table '{row.table_name}' of {target}" if row.table_name else str(target)
+        return Conflict(f"The {described} has a freshness policy already.")
 
 
 def policies_using(
@@ -133,16 +115,10 @@ def _require_one_limit(max_age_seconds: int | None, deadline_cron: str | None) -
         )
 
 
-def _described(target: Target, row: FreshnessPolicy) -> str:
-    return f"table '{row.table_name}' of {target}" if row.table_name else str(target)
+def select_deleted_policies(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted freshness policies."""
+    return FreshnessPolicyRepository(session, org_id).select_deleted()
 
 
-def _audit_values(row: FreshnessPolicy) -> dict[str, Any]:
-    return {
-        "target": f"{row.target_type} {row.target_id}",
-        "table": row.table_name,
-        "max_age_seconds": row.max_age_seconds,
-        "deadline_cron": row.deadline_cron,
-        "timezone": row.timezone,
-        "severity": row.severity,
-    }
+def _target_of(row: FreshnessPolicy) -> TargetRef:
+    return TargetRef(row.target_type, row.target_id)

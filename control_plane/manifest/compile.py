@@ -68,7 +68,7 @@ class Compiler:
             org=self._caller.org,
             connections=tuple(
                 ConnectionRef(id=row.id, slug=row.slug, connector=row.connector)
-                for row in self._connections.list_connections()
+                for row in self._connections.list_all()
             ),
             uploads=tuple(self._compile_uploads()),
             dbt_projects=tuple(self._compile_projects()),
@@ -84,10 +84,10 @@ class Compiler:
         )
 
     def _compile_uploads(self) -> Iterable[Upload]:
-        rows = self._uploads.list_uploads()
+        rows = self._uploads.list_all()
         whole = {row.source_connection_id for row in rows if self._loads_everything(row)}
         for connection_id in sorted(whole):
-            self._metadata.sync_metadata(self._connections.get_connection(connection_id))
+            self._metadata.sync_metadata(self._connections.get(connection_id))
         return [self._compile_upload(row) for row in rows]
 
     def _loads_everything(self, row: UploadRow) -> bool:
@@ -96,8 +96,8 @@ class Compiler:
 
     def _compile_upload(self, row: UploadRow) -> Upload:
         config = self._uploads.config_of(row)
-        source = self._connections.get_connection(row.source_connection_id)
-        destination = self._connections.get_connection(row.destination_connection_id)
+        source = self._connections.get(row.source_connection_id)
+        destination = self._connections.get(row.destination_connection_id)
         schema = config.target_schema or source.slug
         tables = tuple(
             UploadTable(
@@ -154,7 +154,7 @@ class Compiler:
         return base.model_copy(update={"uploads": uploads, "dbt_projects": projects})
 
     def _compile_schedules(self, location: CodeLocation) -> Iterable[Schedule]:
-        for row in self._schedules.list_schedules():
+        for row in self._schedules.list_all():
             keys = _target_keys(location, row.target_type, row.target_id)
             if not keys:
                 raise Invalid.field(
@@ -173,7 +173,7 @@ class Compiler:
     def _compile_freshness(self, location: CodeLocation) -> Iterable[FreshnessPolicy]:
         policies: dict[AssetKey, FreshnessPolicy] = {}
         # A policy of one table goes before one of the whole upload, so it is put in last.
-        for row in sorted(self._freshness.list_policies(), key=lambda row: row.table_name or ""):
+        for row in sorted(self._freshness.list_all(), key=lambda row: row.table_name or ""):
             for key in _target_keys(location, row.target_type, row.target_id):
                 if row.table_name is None or row.table_name == key[-1]:
                     policies[key] = FreshnessPolicy(

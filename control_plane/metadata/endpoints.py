@@ -58,7 +58,7 @@ ServicesDep = Annotated[Callable[[Caller], Services], Depends(_services)]
 def sync_metadata(connection_id: int, caller: Runner, services: ServicesDep) -> SyncResult:
     """Looks at the database now and remembers its tables, columns and keys."""
     connections, metadata = services(caller)
-    return SyncResult(tables=metadata.sync_metadata(connections.get_connection(connection_id)))
+    return SyncResult(tables=metadata.sync_metadata(connections.get(connection_id)))
 
 
 @router.get("/tables")
@@ -72,7 +72,7 @@ def list_tables(
 ) -> Page[TableView]:
     """Lists the tables that the last discovery saw, by schema and name."""
     connections, metadata = services(caller)
-    row = connections.get_connection(connection_id)
+    row = connections.get(connection_id)
     found = metadata.page_tables(
         row.id,
         schema=filters.schema_name,

@@ -3,11 +3,11 @@
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
-from control_plane.tenancy.models import OrgOwned, unique_in_org
+from control_plane.core.database import Base
+from control_plane.tenancy.models import Resource, unique_in_org
 
 
-class Schedule(OrgOwned, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
+class Schedule(Resource, Base):
     """Launches its target by cron."""
 
     __tablename__ = "schedules"

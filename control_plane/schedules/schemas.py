@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.core.cron_fields import Cron, Timezone
+from control_plane.core.etags import VersionedView
 from control_plane.targets.service import TargetType
 
 
@@ -34,7 +35,7 @@ class ScheduleUpdate(BaseModel):
     is_active: bool | None = None
 
 
-class ScheduleView(BaseModel):
+class ScheduleView(VersionedView):
     """A schedule."""
 
     model_config = ConfigDict(from_attributes=True)

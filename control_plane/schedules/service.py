@@ -7,15 +7,18 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
+from control_plane.audit.resources import ResourceService
 from control_plane.core.clock import utc_now
 from control_plane.core.cron import next_ticks
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.schedules.models import Schedule
 from control_plane.schedules.repository import ScheduleRepository
 from control_plane.schedules.schemas import ScheduleCreate, ScheduleUpdate
 from control_plane.targets.service import TargetRef, TargetService
+from control_plane.tenancy.repository import Deleted
 
 
-class ScheduleService:
+class ScheduleService(ResourceService[Schedule]):
     """The schedules of one org.
 
     Args:
@@ -24,10 +27,7 @@ class ScheduleService:
     """
 
     def __init__(self, session: Session, caller: Caller) -> None:
-        self._session = session
-        self._org_id = caller.org_id
-        self._audit = caller.audit(session)
-        self._rows = ScheduleRepository(session, caller.org_id)
+        super().__init__(ScheduleRepository(session, caller.org_id), caller.audit(session))
         self._targets = TargetService(session, caller.org_id)
 
     def create_schedule(self, body: ScheduleCreate) -> Schedule:
@@ -37,56 +37,47 @@ class ScheduleService:
             Invalid: The target does not exist.
         """
         self._targets.require_target(TargetRef(body.target_type, body.target_id), "target")
-        row = self._rows.add(Schedule(org_id=self._org_id, **body.model_dump(mode="json")))
-        self._audit.record("create", "schedule", row.id, new=_audit_values(row))
-        return row
+        return self._create(Schedule(org_id=self._org_id, **body.model_dump(mode="json")))
 
-    def update_schedule(self, schedule_id: int, body: ScheduleUpdate) -> Schedule:
+    def update_schedule(
+        self, schedule_id: int, body: ScheduleUpdate, if_match: IfMatch = ANY_VERSION
+    ) -> Schedule:
         """Changes what `body` names.
 
         Raises:
             NotFound: The org has no such schedule.
+            PreconditionFailed: It is another version by now.
             Invalid: The target does not exist.
         """
-        row = self._rows.get(schedule_id)
-        old = _audit_values(row)
-        for name, value in body.model_dump(mode="json", exclude_none=True).items():
-            setattr(row, name, value)
-        with self._session.no_autoflush:
-            self._targets.require_target(TargetRef(row.target_type, row.target_id), "target")
-        self._session.flush()
-        self._audit.record("update", "schedule", row.id, old=old, new=_audit_values(row))
-        return row
-
-    def delete_schedule(self, schedule_id: int) -> None:
-        """Deletes a schedule softly.
-
-        Raises:
-            NotFound: The org has no such schedule.
-        """
-        row = self._rows.get(schedule_id)
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "schedule", row.id, old=_audit_values(row))
-
-    def get_schedule(self, schedule_id: int) -> Schedule:
-        """Returns a schedule.
-
-        Raises:
-            NotFound: The org has no such schedule.
-        """
-        return self._rows.get(schedule_id)
-
-    def list_schedules(self) -> Sequence[Schedule]:
-        """Returns every live schedule."""
-        return self._rows.list_all()
-
-    def page_schedules(self, after_id: int | None, limit: int) -> Sequence[Schedule]:
-        """Returns the schedules after `after_id`."""
-        return self._rows.page_after(after_id, limit)
+        row = self._lock(schedule_id, if_match)
+        values = body.model_dump(mode="json", exclude_none=True)
+        target_type = values.get("target_type", row.target_type)
+        target_id = values.get("target_id", row.target_id)
+        self._targets.require_target(TargetRef(target_type, target_id), "target")
+        return self._update(row, values)
 
     def next_ticks(self, schedule: Schedule, count: int) -> list[datetime]:
         """Returns the next times at which a schedule ticks, were it active."""
         return next_ticks(schedule.cron, schedule.timezone, count, after=utc_now())
+
+    def _check_restorable(self, row: Schedule) -> None:
+        self._targets.require_live_target(TargetRef(row.target_type, row.target_id), hold=False)
+
+    def _hold_references(self, row: Schedule) -> None:
+        self._targets.require_live_target(TargetRef(row.target_type, row.target_id), hold=True)
+
+    def _values_when_restored(self) -> dict[str, Any]:
+        # Nobody expects a restored schedule to launch anything before it was looked at.
+        return {"is_active": False}
+
+    def _audit_values(self, row: Schedule) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "cron": row.cron,
+            "timezone": row.timezone,
+            "target": f"{row.target_type} {row.target_id}",
+            "is_active": row.is_active,
+        }
 
 
 def schedules_using(
@@ -97,11 +88,6 @@ def schedules_using(
     return [f"schedule {row.id}" + (f" '{row.name}'" if row.name else "") for row in rows]
 
 
-def _audit_values(row: Schedule) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "cron": row.cron,
-        "timezone": row.timezone,
-        "target": f"{row.target_type} {row.target_id}",
-        "is_active": row.is_active,
-    }
+def select_deleted_schedules(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted schedules."""
+    return ScheduleRepository(session, org_id).select_deleted()

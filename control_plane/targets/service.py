@@ -11,8 +11,11 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from control_plane.core.errors import Invalid
-from control_plane.transformations.service import find_transformation
-from control_plane.uploads.service import find_upload
+from control_plane.transformations.service import (
+    find_transformation,
+    require_live_transformation,
+)
+from control_plane.uploads.service import find_upload, require_live_upload
 
 
 class TargetType(StrEnum):
@@ -88,3 +91,14 @@ class TargetService:
         if target is None:
             raise Invalid.field(f"/{prefix}_id", f"There is no {ref.type} {ref.id}.")
         return target
+
+    def require_live_target(self, ref: TargetRef, *, hold: bool) -> Target:
+        """Returns a target that a saved row names, with `hold` so that nobody deletes it.
+
+        Raises:
+            Conflict: It is deleted; the detail names it.
+        """
+        require = (
+            require_live_upload if ref.type == TargetType.UPLOAD else require_live_transformation
+        )
+        return Target(ref, require(self._session, self._org_id, ref.id, hold=hold).name)

@@ -54,6 +54,15 @@ class OrgOwned(OrgScoped, IdMixin):
     """
 
 
+class Resource(OrgOwned, TimestampMixin, VersionMixin, SoftDeleteMixin):
+    """Something that people of an org make: it has versions, and comes back when it was deleted."""
+
+    @property
+    def label(self) -> str:
+        """What messages call the row."""
+        return str(getattr(self, "name", None) or self.id)
+
+
 def unique_in_org(*columns: str, name: str | None = None) -> UniqueConstraint:
     """A unique constraint inside an org; a global one would reveal other orgs' names.
 

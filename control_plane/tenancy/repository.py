@@ -1,18 +1,22 @@
 """Repositories that cannot be built, or read, without an org."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from itertools import count
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import BigInteger, Select, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, select
 from sqlalchemy.orm import Session
 
 from control_plane.core.database import SoftDeleteMixin
-from control_plane.core.errors import NotFound
-from control_plane.tenancy.models import Organization, OrgOwned
+from control_plane.core.errors import Conflict, InvalidState, NotFound
+from control_plane.tenancy.models import Organization, OrgOwned, Resource
 from datanika_manifest.names import slugify
 
 Row = TypeVar("Row", bound=OrgOwned)
+ResourceRow = TypeVar("ResourceRow", bound=Resource)
+Deleted = Select[str, int, str, datetime]
+"""Selects deleted rows: resource_type, id, name, deleted_at."""
 MAXIMUM_BIGINT = 2**63 - 1
 
 
@@ -38,9 +42,7 @@ class TenantRepository(Generic[Row]):
 
     def find(self, row_id: int) -> Row | None:
         """Returns the row, None where this org has none with that id."""
-        if not 0 < row_id <= MAXIMUM_BIGINT:
-            return None
-        return self.session.scalar(self.base().where(self.model.id == row_id))
+        return self._find_in(self.base(), row_id)
 
     def get(self, row_id: int) -> Row:
         """Returns the row.
@@ -48,10 +50,23 @@ class TenantRepository(Generic[Row]):
         Raises:
             NotFound: This org has no such row; another org's looks the same.
         """
-        row = self.find(row_id)
-        if row is None:
-            raise NotFound(f"There is no {self.noun} {row_id}.")
-        return row
+        return self._found(self.find(row_id), row_id)
+
+    def lock(self, row_id: int, *, to_delete: bool = False) -> Row:
+        """Returns the row as it is now; nobody else changes it until the transaction ends.
+
+        Whoever reads a row to write it back locks it first: no change between the two is lost,
+        and what the audit log says was there before is what the last one has left.
+
+        Args:
+            row_id: Which row.
+            to_delete: Waits also for those who hold the row because they refer to it.
+
+        Raises:
+            NotFound: This org has no such row; another org's looks the same.
+        """
+        statement = self.base().with_for_update(key_share=not to_delete)
+        return self._found(self._find_in(statement, row_id), row_id)
 
     def list_all(self) -> Sequence[Row]:
         """Returns every live row, oldest first."""
@@ -92,6 +107,77 @@ class TenantRepository(Generic[Row]):
         self.session.flush()
         return row
 
+    def _find_in(self, statement: Select[Row], row_id: int) -> Row | None:
+        if not 0 < row_id <= MAXIMUM_BIGINT:
+            return None
+        statement = statement.where(self.model.id == row_id)
+        # A row that this session has read already may have changed before it was locked.
+        return self.session.scalar(statement, execution_options={"populate_existing": True})
+
+    def _found(self, row: Row | None, row_id: int) -> Row:
+        if row is None:
+            raise NotFound(f"There is no {self.noun} {row_id}.")
+        return row
+
+
+class ResourceRepository(TenantRepository[ResourceRow]):
+    """A table whose rows are deleted softly and can be restored."""
+
+    resource_type: ClassVar[str]
+
+    def get_deleted(self, row_id: int, *, lock: bool = False) -> ResourceRow:
+        """Returns a deleted row.
+
+        Args:
+            row_id: Which row.
+            lock: Whether nobody else may change it until the transaction ends.
+
+        Raises:
+            NotFound: This org has no such row; another org's looks the same.
+            InvalidState: The row is not deleted.
+        """
+        statement = select(self.model).where(self.model.org_id == self.org_id)
+        if lock:
+            statement = statement.with_for_update(key_share=True)
+        row = self._found(self._find_in(statement, row_id), row_id)
+        if row.deleted_at is None:
+            raise InvalidState(f"The {self.noun} {row_id} is not deleted.")
+        return row
+
+    def require_live(self, row_id: int, *, hold: bool) -> ResourceRow:
+        """Returns a row that another one refers to.
+
+        Args:
+            row_id: Which row; it exists.
+            hold: Lets nobody delete it until the transaction ends. Changes of it, and others who
+                refer to it, go on.
+
+        Raises:
+            Conflict: It is deleted; the detail names it.
+        """
+        statement = self.base()
+        if hold:
+            statement = statement.with_for_update(read=True, key_share=True)
+        row = self._find_in(statement, row_id)
+        if row is None:
+            gone = self.get_deleted(row_id)
+            raise Conflict(f"The {self.noun} '{gone.label}' is deleted; restore it first.")
+        return row
+
+    def select_deleted(self) -> Deleted:
+        """Returns the select of deleted rows: resource_type, id, name and deleted_at."""
+        model = self.model
+        return select(
+            literal(self.resource_type).label("resource_type"),
+            model.id.label("id"),
+            self.name_column().label("name"),
+            model.deleted_at.label("deleted_at"),
+        ).where(model.org_id == self.org_id, model.deleted_at.is_not(None))
+
+    def name_column(self) -> ColumnElement[str]:
+        """Returns what a list calls a row."""
+        return self.model.name
+
 
 class OrganizationRepository:
     """Organizations; row-level security shows a session only its own."""
@@ -110,13 +196,35 @@ class OrganizationRepository:
         self.session.flush()
         return organization
 
+    def find(self, org_id: int) -> Organization | None:
+        """Returns the org that the session is in, None where it is another one."""
+        return self.session.get(Organization, org_id)
+
+    def lock(self, org_id: int) -> Organization:
+        """Returns the org that the session is in, which nobody else changes meanwhile.
+
+        What refers to the org can be inserted all the same.
+
+        Raises:
+            NotFound: It is another one, or none.
+        """
+        row = self.session.scalar(
+            select(Organization)
+            .where(Organization.id == org_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+        if row is None:
+            raise NotFound("There is no such organization.")
+        return row
+
     def get(self, org_id: int) -> Organization:
         """Returns the org that the session is in.
 
         Raises:
             NotFound: It is another one, or none.
         """
-        row = self.session.get(Organization, org_id)
+        row = self.find(org_id)
         if row is None:
             raise NotFound("There is no such organization.")
         return row

@@ -5,11 +5,11 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
-from control_plane.tenancy.models import OrgOwned, same_org, unique_in_org
+from control_plane.core.database import Base
+from control_plane.tenancy.models import Resource, same_org, unique_in_org
 
 
-class Transformation(OrgOwned, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
+class Transformation(Resource, Base):
     """A dbt model of one connection's project.
 
     `slug` is the last part of its asset key and follows the name. Two live models of a

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from control_plane.tenancy.repository import TenantRepository
+from control_plane.tenancy.repository import ResourceRepository
 from control_plane.transformations.models import Transformation
 
 
-class TransformationRepository(TenantRepository[Transformation]):
+class TransformationRepository(ResourceRepository[Transformation]):
     """The transformations of one org."""
 
     model = Transformation
     noun = "transformation"
+    resource_type = "transformation"
 
     def find_by_slug(self, connection_id: int, slug: str) -> Transformation | None:
         """Returns the live transformation of a connection with this slug."""

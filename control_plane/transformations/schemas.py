@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from control_plane.core.etags import VersionedView
 from control_plane.core.schema_names import SchemaName
 from datanika_manifest.names import SLUG_MAX_LENGTH
 from datanika_manifest.transformations import ColumnTest, DbtNode, Materialization, Sha256
@@ -82,7 +83,7 @@ class TransformationUpdate(BaseModel):
     tests: Tests | None = None
 
 
-class TransformationView(BaseModel):
+class TransformationView(VersionedView):
     """A transformation."""
 
     model_config = ConfigDict(from_attributes=True, populate_by_name=True)

@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
-from control_plane.audit.service import AuditLog
+from control_plane.audit.resources import ResourceService
 from control_plane.connections.models import Connection
 from control_plane.connections.service import ConnectionService
-from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, FieldError, Invalid, Unavailable
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.core.tasks import TaskFailed
-from control_plane.core.usages import Usages
 from control_plane.core.vault import Vault
+from control_plane.tenancy.repository import Deleted
 from control_plane.transformations.column_tests import check_tests
 from control_plane.transformations.dbt_tasks import DbtTasks, failure
 from control_plane.transformations.models import Transformation
 from control_plane.transformations.project import assemble, declared_tests, source_tables
-from control_plane.transformations.references import names_model, names_table
 from control_plane.transformations.repository import TransformationRepository
 from control_plane.transformations.saving import check_parses
 from control_plane.transformations.schemas import (
@@ -29,13 +27,13 @@ from control_plane.transformations.schemas import (
     TransformationCreate,
     TransformationUpdate,
 )
-from control_plane.uploads.service import UploadService, tables_made_by
+from control_plane.uploads.service import UploadService
 from datanika_manifest.connectors.base import Direction
 from datanika_manifest.names import slugify
 from datanika_manifest.transformations import Materialization, ProjectSource
 
 
-class TransformationService:
+class TransformationService(ResourceService[Transformation]):
     """The transformations of one org.
 
     Args:
@@ -54,13 +52,12 @@ class TransformationService:
         uploads: UploadService,
         dbt: DbtTasks,
     ) -> None:
-        self._session = session
+        self._rows = TransformationRepository(session, caller.org_id)
+        super().__init__(self._rows, caller.audit(session))
         self._caller = caller
         self._connections = connections
         self._uploads = uploads
         self._dbt = dbt
-        self._audit: AuditLog = caller.audit(session)
-        self._rows = TransformationRepository(session, caller.org_id)
 
     @classmethod
     def of(
@@ -97,74 +94,39 @@ class TransformationService:
             tests=[test.model_dump(mode="json") for test in body.tests],
         )
         self._check(row, connection, old_name=None)
-        try:
-            with self._session.begin_nested():
-                self._rows.add(row)
-        except IntegrityError:
-            raise _name_taken(row.name, row.name) from None
-        self._audit.record("create", "transformation", row.id, new=_audit_values(row))
-        return row
+        return self._create(row)
 
     def update_transformation(
-        self, transformation_id: int, body: TransformationUpdate
+        self,
+        transformation_id: int,
+        body: TransformationUpdate,
+        if_match: IfMatch = ANY_VERSION,
     ) -> Transformation:
         """Changes what `body` names, after dbt has parsed the project with it.
 
         Raises:
             NotFound: The org has no such transformation.
+            PreconditionFailed: It is another version by now.
             Invalid: A field is wrong or dbt refuses the model.
-            Conflict: The name is taken.
+            Conflict: The name is taken, or somebody else has changed it while dbt parsed.
             Upstream: The task died or passed its deadline.
         """
         row = self._rows.get(transformation_id)
-        old = _audit_values(row)
-        # Written only once everything is checked.
-        with self._session.no_autoflush:
-            for name, value in body.model_dump(mode="json").items():
-                if value is not None:
-                    setattr(row, name, value)
-            row.slug = slugify(row.name)
-            if _audit_values(row) == old:
-                return row
-            connection = self._connections.get_connection(row.connection_id)
-            self._check(row, connection, old_name=old["name"])
-        try:
-            with self._session.begin_nested():
-                self._session.flush()
-        except IntegrityError:
-            raise _name_taken(row.name, row.name) from None
-        self._audit.record("update", "transformation", row.id, old=old, new=_audit_values(row))
-        return row
-
-    def delete_transformation(self, transformation_id: int, usages: Usages) -> None:
-        """Deletes a transformation softly; what it has made stays where it is.
-
-        Raises:
-            NotFound: The org has no such transformation.
-            Conflict: Something still uses it; the detail names what.
-        """
-        row = self._rows.get(transformation_id)
-        usages.refuse_if_used(
-            self._session, self._caller.org_id, "transformation", row.id, row.name
-        )
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "transformation", row.id, old=_audit_values(row))
-
-    def get_transformation(self, transformation_id: int) -> Transformation:
-        """Returns a transformation.
-
-        Raises:
-            NotFound: The org has no such transformation.
-        """
-        return self._rows.get(transformation_id)
-
-    def page_transformations(self, after_id: int | None, limit: int) -> Sequence[Transformation]:
-        """Returns the transformations after `after_id`."""
-        return self._rows.page_after(after_id, limit)
+        version = row.version
+        if_match.require(version)
+        old = _values(row)
+        values = {**old, **body.model_dump(mode="json", exclude_none=True)}
+        values["slug"] = slugify(values["name"])
+        if values == old:
+            return row
+        wanted = Transformation(id=row.id, org_id=row.org_id, **values)
+        connection = self._connections.get(row.connection_id)
+        self._check(wanted, connection, old_name=row.name)
+        return self._update(self._lock_checked(row.id, version, if_match), values)
 
     def project_connections(self) -> Sequence[Connection]:
         """Returns the connections that have transformations, each with a dbt project."""
-        return [self._connections.get_connection(id_) for id_ in self._rows.connection_ids()]
+        return [self._connections.get(id_) for id_ in self._rows.connection_ids()]
 
     def project_source(self, connection: Connection) -> ProjectSource:
         """Returns what the connection's dbt project is generated from.
@@ -199,11 +161,13 @@ class TransformationService:
         return self._dbt.preview(connection, project, body.sql, body.limit)
 
     def _check(self, row: Transformation, connection: Connection, old_name: str | None) -> None:
+        """Checks a model that is not saved yet, or the saved one that it takes the place of."""
         other = self._rows.find_by_slug(connection.id, row.slug)
-        if other is not None and other is not row:
-            raise _name_taken(row.name, other.name)
-        rows = self._rows.list_of_connection(connection.id)
-        project = self._project(connection, rows if row in rows else [*rows, row])
+        if other is not None and other.id != row.id:
+            raise self._taken(row, row.name, other.name)
+        rows = [one for one in self._rows.list_of_connection(connection.id) if one.id != row.id]
+        in_order = sorted([*rows, row], key=lambda one: one.id or float("inf"))
+        project = self._project(connection, in_order)
         tables = {f"{source.schema_name}.{source.table}" for source in project.sources}
         if f"{row.schema_name}.{row.slug}" in tables:
             raise Invalid.field(
@@ -216,6 +180,25 @@ class TransformationService:
         )
         check_parses(self._dbt, connection, project, name=row.name, old_name=old_name)
 
+    def _check_restorable(self, row: Transformation) -> None:
+        connection = self._connections.require_live(row.connection_id, hold=False)
+        self._check(row, connection, old_name=None)
+
+    def _hold_references(self, row: Transformation) -> None:
+        self._connections.require_live(row.connection_id, hold=True)
+
+    def _audit_values(self, row: Transformation) -> dict[str, Any]:
+        values = _values(row)
+        del values["slug"]
+        return {"schema": values.pop("schema_name"), **values}
+
+    def _taken(self, row: Transformation, name: str, other: str | None = None) -> Conflict:
+        return Conflict(
+            f"'{name}' cannot be used: this connection has a transformation called "
+            f"'{other or name}' already, and names differ in more than case and punctuation.",
+            errors=(FieldError("/name", "is taken"),),
+        )
+
     def _project(self, connection: Connection, rows: Sequence[Transformation]) -> ProjectSource:
         sources = source_tables(self._caller, connection, self._uploads)
         return assemble(self._caller, connection, rows, sources)
@@ -226,7 +209,7 @@ class TransformationService:
             if warehouse is None:
                 raise Unavailable("The managed warehouse is not ready yet; try again in a moment.")
             return warehouse
-        row = self._connections.find_connection(connection_id)
+        row = self._connections.find(connection_id)
         if row is None:
             raise Invalid.field("/connection_id", f"There is no connection {connection_id}.")
         if row.direction not in {Direction.DESTINATION, Direction.BOTH}:
@@ -245,43 +228,30 @@ def find_transformation(
     return TransformationRepository(session, org_id).find(transformation_id)
 
 
-def transformations_using(
-    session: Session, org_id: int, resource_type: str, resource_id: int
-) -> Sequence[str]:
-    """Names the models that use a connection, an upload's tables or a model, for `core.usages`."""
-    rows = TransformationRepository(session, org_id)
-    found: Sequence[Transformation] = []
-    if resource_type == "connection":
-        found = rows.list_of_connection(resource_id)
-    elif resource_type == "upload":
-        tables = tables_made_by(session, org_id, resource_id)
-        found = [
-            row
-            for row in rows.list_all()
-            for connection_id, schema, table in sorted(tables)
-            if row.connection_id == connection_id and names_table(row, schema, table)
-        ]
-    elif resource_type == "transformation" and (model := rows.find(resource_id)) is not None:
-        siblings = rows.list_of_connection(model.connection_id)
-        found = [row for row in siblings if row is not model and names_model(row, model.name)]
-    return list(dict.fromkeys(f"transformation '{row.name}'" for row in found))
+def require_live_transformation(
+    session: Session, org_id: int, transformation_id: int, *, hold: bool
+) -> Transformation:
+    """Returns a model that something refers to, with `hold` so that nobody deletes it.
+
+    Raises:
+        Conflict: It is deleted; the detail names it.
+    """
+    return TransformationRepository(session, org_id).require_live(transformation_id, hold=hold)
 
 
-def _audit_values(row: Transformation) -> dict[str, Any]:
+def select_deleted_transformations(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted transformations."""
+    return TransformationRepository(session, org_id).select_deleted()
+
+
+def _values(row: Transformation) -> dict[str, Any]:
     return {
         "name": row.name,
+        "slug": row.slug,
         "connection_id": row.connection_id,
-        "schema": row.schema_name,
+        "schema_name": row.schema_name,
         "sql": row.sql,
         "materialization": row.materialization,
         "description": row.description,
         "tests": row.tests,
     }
-
-
-def _name_taken(name: str, other: str) -> Conflict:
-    return Conflict(
-        f"'{name}' cannot be used: this connection has a transformation called '{other}' already, "
-        "and names differ in more than case and punctuation.",
-        errors=(FieldError("/name", "is taken"),),
-    )

@@ -5,11 +5,11 @@ from typing import Any
 from sqlalchemy import Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base, SoftDeleteMixin, TimestampMixin, VersionMixin
-from control_plane.tenancy.models import OrgOwned, same_org, unique_in_org
+from control_plane.core.database import Base
+from control_plane.tenancy.models import Resource, same_org, unique_in_org
 
 
-class Upload(OrgOwned, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
+class Upload(Resource, Base):
     """An extract-and-load job. Its slug is immutable: op names and pipelines carry it."""
 
     __tablename__ = "uploads"

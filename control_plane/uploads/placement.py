@@ -44,9 +44,20 @@ class Placement:
         self._refuse_taken_targets(config, tables, others)
         return config
 
+    def require_connections(self, upload: Upload, *, hold: bool) -> None:
+        """Lets an upload be only while its connections are, with `hold` so that they stay.
+
+        Raises:
+            Conflict: One of them is deleted; the detail names it.
+        """
+        for connection_id in sorted(
+            {upload.source_connection_id, upload.destination_connection_id}
+        ):
+            self._connections.require_live(connection_id, hold=hold)
+
     def _connection(self, connection_id: int, side: Direction) -> Connection:
         pointer = f"/{side}_connection_id"
-        row = self._connections.find_connection(connection_id)
+        row = self._connections.find(connection_id)
         if row is None:
             raise Invalid.field(pointer, f"There is no connection {connection_id}.")
         if row.direction not in {side, Direction.BOTH}:

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import or_
 
-from control_plane.tenancy.repository import TenantRepository
+from control_plane.tenancy.repository import ResourceRepository
 from control_plane.uploads.models import Upload
 
 
-class UploadRepository(TenantRepository[Upload]):
+class UploadRepository(ResourceRepository[Upload]):
     """The uploads of one org."""
 
     model = Upload
     noun = "upload"
+    resource_type = "upload"
 
     def find_by_name(self, name: str) -> Upload | None:
         """Returns the live upload with this name."""

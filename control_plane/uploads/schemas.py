@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from control_plane.core.etags import VersionedView
+
 
 class UploadCreate(BaseModel):
     """A new upload."""
@@ -36,7 +38,7 @@ class UploadUpdate(BaseModel):
     )
 
 
-class UploadView(BaseModel):
+class UploadView(VersionedView):
     """An upload."""
 
     model_config = ConfigDict(from_attributes=True)

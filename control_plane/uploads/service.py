@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
 from control_plane.access.task_tokens.tasks import OrgTasks
+from control_plane.audit.resources import ResourceService
 from control_plane.audit.service import AuditLog
 from control_plane.connections.models import Connection
 from control_plane.connections.service import ConnectionService
-from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, FieldError
-from control_plane.core.usages import Usages
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.core.vault import Vault
 from control_plane.metadata.service import KnownTables, MetadataService
+from control_plane.tenancy.repository import Deleted
 from control_plane.uploads.config import UploadConfig, parse_config, stored_form
 from control_plane.uploads.errors import TargetConflict
 from control_plane.uploads.models import Upload
@@ -25,7 +25,7 @@ from control_plane.uploads.schemas import UploadCreate, UploadUpdate
 from control_plane.uploads.tables import ResolvedTable
 
 
-class UploadService:
+class UploadService(ResourceService[Upload]):
     """The uploads of one org.
 
     Args:
@@ -44,10 +44,8 @@ class UploadService:
         metadata: MetadataService,
         audit: AuditLog,
     ) -> None:
-        self._session = session
-        self._org_id = org_id
-        self._audit = audit
         self._uploads = UploadRepository(session, org_id)
+        super().__init__(self._uploads, audit)
         self._metadata = metadata
         self._placement = Placement(connections, metadata)
 
@@ -78,72 +76,34 @@ class UploadService:
             source_connection_id=body.source_connection_id,
             destination_connection_id=body.destination_connection_id,
         )
-        self._refuse_taken_name(body.name)
-        self._place(row, config)
+        self._refuse_taken_name(row)
+        row.config = self._placed(row, config)
         row.slug = self._uploads.free_slug(body.name, fallback="u")
-        try:
-            with self._session.begin_nested():
-                self._uploads.add(row)
-        except IntegrityError:
-            raise _name_taken(body.name) from None
-        self._audit.record("create", "upload", row.id, new=_audit_values(row))
-        return row
+        return self._create(row)
 
-    def update_upload(self, upload_id: int, body: UploadUpdate) -> Upload:
+    def update_upload(
+        self, upload_id: int, body: UploadUpdate, if_match: IfMatch = ANY_VERSION
+    ) -> Upload:
         """Changes what `body` names; the slug stays.
 
         Raises:
             NotFound: The org has no such upload.
+            PreconditionFailed: It is another version by now.
             Invalid: As when it is created.
             Conflict: The name, or one of the target tables, is taken.
             Upstream: The source had to be looked at and the task died.
         """
+        given = body.model_dump(exclude={"config"}, exclude_none=True)
+        if not body.model_fields_set - {"name"}:
+            return self._update(self._lock(upload_id, if_match), given)
         row = self._uploads.get(upload_id)
-        old = _audit_values(row)
-        if body.name is not None and body.name != row.name:
-            self._refuse_taken_name(body.name)
-            row.name = body.name
-        row.source_connection_id = body.source_connection_id or row.source_connection_id
-        row.destination_connection_id = (
-            body.destination_connection_id or row.destination_connection_id
-        )
-        if body.model_fields_set - {"name"}:
-            self._place(row, parse_config(_changed_config(row.config, body.config)))
-        try:
-            with self._session.begin_nested():
-                self._session.flush()
-        except IntegrityError:
-            raise _name_taken(row.name) from None
-        self._audit.record("update", "upload", row.id, old=old, new=_audit_values(row))
-        return row
-
-    def delete_upload(self, upload_id: int, usages: Usages) -> None:
-        """Deletes an upload softly; what it has loaded stays where it is.
-
-        Raises:
-            NotFound: The org has no such upload.
-            Conflict: Something still uses it; the detail names what.
-        """
-        row = self._uploads.get(upload_id)
-        usages.refuse_if_used(self._session, self._org_id, "upload", row.id, row.name)
-        row.deleted_at = utc_now()
-        self._audit.record("delete", "upload", row.id, old=_audit_values(row))
-
-    def get_upload(self, upload_id: int) -> Upload:
-        """Returns an upload.
-
-        Raises:
-            NotFound: The org has no such upload.
-        """
-        return self._uploads.get(upload_id)
-
-    def list_uploads(self) -> Sequence[Upload]:
-        """Returns every live upload."""
-        return self._uploads.list_all()
-
-    def page_uploads(self, after_id: int | None, limit: int) -> Sequence[Upload]:
-        """Returns the uploads after `after_id`."""
-        return self._uploads.page_after(after_id, limit)
+        version = row.version
+        if_match.require(version)
+        config = parse_config(_changed_config(row.config, body.config))
+        wanted = Upload(id=row.id, org_id=row.org_id, **{**_values(row), **given})
+        self._refuse_taken_name(wanted)
+        wanted.config = self._placed(wanted, config)
+        return self._update(self._lock_checked(row.id, version, if_match), _values(wanted))
 
     def config_of(self, upload: Upload) -> UploadConfig:
         """Returns an upload's configuration; `target_schema` is always set."""
@@ -166,22 +126,50 @@ class UploadService:
         """Returns the live uploads whose destination is this connection."""
         return self._uploads.list_into(connection.id)
 
-    def _place(self, row: Upload, config: UploadConfig) -> None:
-        """Checks the connections and the source, and fills in the row's configuration.
+    def _placed(self, row: Upload, config: UploadConfig) -> dict[str, Any]:
+        """Returns the configuration to store, once its connections and the source are checked."""
+        others = [
+            other
+            for other in self._uploads.list_into(row.destination_connection_id)
+            if other.id != row.id
+        ]
+        return stored_form(self._placement.check(row, config, others))
 
-        A row that is not added yet must not be written by the queries of these checks.
-        """
-        with self._session.no_autoflush:
-            others = [
-                other
-                for other in self._uploads.list_into(row.destination_connection_id)
-                if other is not row
-            ]
-            row.config = stored_form(self._placement.check(row, config, others))
+    def _refuse_taken_name(self, row: Upload) -> None:
+        other = self._uploads.find_by_name(row.name)
+        if other is not None and other.id != row.id:
+            raise self._taken(row, row.name)
 
-    def _refuse_taken_name(self, name: str) -> None:
-        if self._uploads.find_by_name(name) is not None:
-            raise _name_taken(name)
+    def _check_restorable(self, row: Upload) -> None:
+        self._refuse_taken_name(row)
+        self._placement.require_connections(row, hold=False)
+        self._placed(row, self.config_of(row))
+
+    def _hold_references(self, row: Upload) -> None:
+        self._placement.require_connections(row, hold=True)
+
+    def _audit_values(self, row: Upload) -> dict[str, Any]:
+        return _values(row)
+
+    def _taken(self, row: Upload, name: str) -> Conflict:
+        return Conflict(
+            f"There is an upload called '{name}' already.",
+            errors=(FieldError("/name", "is taken"),),
+        )
+
+
+def require_live_upload(session: Session, org_id: int, upload_id: int, *, hold: bool) -> Upload:
+    """Returns an upload that something refers to, with `hold` so that nobody deletes it.
+
+    Raises:
+        Conflict: It is deleted; the detail names it.
+    """
+    return UploadRepository(session, org_id).require_live(upload_id, hold=hold)
+
+
+def select_deleted_uploads(session: Session, org_id: int) -> Deleted:
+    """Returns the select of an org's deleted uploads."""
+    return UploadRepository(session, org_id).select_deleted()
 
 
 def find_upload(session: Session, org_id: int, upload_id: int) -> Upload | None:
@@ -227,16 +215,10 @@ def _changed_config(old: dict[str, Any], new: dict[str, Any] | None) -> dict[str
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _audit_values(row: Upload) -> dict[str, Any]:
+def _values(row: Upload) -> dict[str, Any]:
     return {
         "name": row.name,
         "source_connection_id": row.source_connection_id,
         "destination_connection_id": row.destination_connection_id,
         "config": row.config,
     }
-
-
-def _name_taken(name: str) -> Conflict:
-    return Conflict(
-        f"There is an upload called '{name}' already.", errors=(FieldError("/name", "is taken"),)
-    )

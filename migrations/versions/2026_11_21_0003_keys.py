@@ -24,6 +24,7 @@ depends_on: str | Sequence[str] | None = None
 
 VERSIONED = [
     "connections",
+    "dependencies",
     "freshness_policies",
     "memberships",
     "organizations",

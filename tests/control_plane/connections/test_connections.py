@@ -164,4 +164,4 @@ def url(client: TestClient, row: dict) -> str:
 def secrets_of(session: Session, member: Member, vault, connection_id: int) -> dict[str, str]:
     enter_org(session, member.org.id)
     service = ConnectionService.of(session, member.caller, vault)
-    return service.secrets_of(service.get_connection(connection_id))
+    return service.secrets_of(service.get(connection_id))
