@@ -1,8 +1,9 @@
-"""dagster-daemon, but a new org's code location is known within seconds instead of a minute.
+"""dagster-daemon, but for two things: new orgs are known within seconds, and a seal holds runs back.
 
 `python -m datanika_dagster.daemon run -w workspace.yaml`. The stock daemon re-reads the workspace once
 a minute, with a call to every code server. This one does so when the file has changed, too; a changed
-definition in a known location needs neither, since the daemon watches the servers' ids.
+definition in a known location needs neither, since the daemon watches the servers' ids. While the
+platform is sealed nothing leaves the run queue (`launcher/run_queue.py`).
 """
 
 import sys
@@ -13,6 +14,8 @@ from typing import Final
 from dagster._daemon import controller
 from dagster._daemon.cli import main
 from dagster._daemon.controller import DagsterDaemonController
+
+from datanika_dagster.launcher.run_queue import SealedRunQueue
 
 _CHECK_SECONDS: Final = 1
 
@@ -43,9 +46,10 @@ def run() -> None:
     arguments = sys.argv[1:]
     option = next(name for name in ("-w", "--workspace") if name in arguments)
     PromptDaemonController.workspace_file = Path(arguments[arguments.index(option) + 1])
-    # Both are looked up in the module when the daemon starts (dagster 1.13.27, pinned).
+    # All are looked up in the module when the daemon starts (dagster 1.13.27, pinned).
     controller.DagsterDaemonController = PromptDaemonController
     controller.THREAD_CHECK_INTERVAL = _CHECK_SECONDS
+    controller.QueuedRunCoordinatorDaemon = SealedRunQueue  # pyright: ignore[reportPrivateImportUsage]
     main()
 
 

@@ -39,6 +39,12 @@ class ControlPlaneRefused(ExecutionError):
         self.detail = detail
 
 
+class PlatformSealed(ControlPlaneRefused):
+    """The control plane cannot read secrets until somebody unlocks it; later it may."""
+
+    code = "control_plane.sealed"
+
+
 class MessageRefused(ExecutionError):
     """A job said something that its step does not allow."""
 

@@ -3,7 +3,8 @@
 A run that the launcher started has its task token already and exchanges it as soon as it starts:
 its steps may wait for their pools for longer than the token lives. A run from a shell gets a
 token for its API key when the first step needs it. What comes back is handed to jobs connection
-by connection (docs/decisions/0013-a-run-redeems-its-token-at-once.md).
+by connection (docs/decisions/0013-a-run-redeems-its-token-at-once.md). While the platform is sealed it
+waits (docs/decisions/0076-runs-wait-while-sealed.md).
 """
 
 import contextlib
@@ -16,7 +17,13 @@ import dagster as dg
 
 from datanika_dagster import control_plane_client, settings
 from datanika_dagster.control_plane_client import Redeemed, RunIntent
-from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, SettingMissing
+from datanika_dagster.errors import (
+    ControlPlaneUnreachable,
+    ExecutionError,
+    PlatformSealed,
+    SettingMissing,
+)
+from datanika_dagster.launcher import run_side, waiting
 from datanika_dagster.launcher.job import Secrets
 from datanika_dagster.launcher.planned_run import check_key
 from datanika_dagster.launcher.task_token import token_of_process
@@ -63,20 +70,37 @@ _GRANTS = _Grants()
 def redeem_early() -> None:
     """Exchanges the task token of this process, where it has one that was not exchanged yet.
 
-    A refusal is no error here: the first step asks again and says what is wrong.
+    A refusal is no error here: the first step asks again and says what is wrong. While the platform
+    is sealed it is asked for again and again in the background, since the first step may have to
+    wait for its pool for longer than the token lives.
     """
     config = settings.read()
     token = token_of_process(config)
     if token is None:
         return
+    try:
+        _redeem_for_process(token, config)
+    except PlatformSealed:
+        threading.Thread(
+            target=_redeem_once_unsealed, args=(token, config), name="redeem", daemon=True
+        ).start()
+    except ExecutionError:
+        pass
+
+
+def _redeem_for_process(token: str, config: Settings) -> None:
     with _GRANTS.lock:
         if _GRANTS.of_process is None:
-            with contextlib.suppress(ExecutionError):
-                _GRANTS.of_process = _exchange(token, config)
+            _GRANTS.of_process = _exchange(token, config)
+
+
+def _redeem_once_unsealed(token: str, config: Settings) -> None:
+    with contextlib.suppress(ExecutionError):
+        waiting.while_sealed(lambda: _redeem_for_process(token, config), on_wait=lambda _: None)
 
 
 def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
-    """Returns what the run of `context` may use.
+    """Returns what the run of `context` may use; waits while the platform is sealed.
 
     Args:
         context: A step of the run.
@@ -85,15 +109,25 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
     Raises:
         Failure: The token or the key was refused, or the control plane does not answer.
     """
+
+    def on_wait(reason: str | None) -> None:
+        if reason:
+            context.log.warning("Waiting: %s The run goes on when it is unlocked.", reason)
+        run_side.raise_if_cancelled(context)
+
+    try:
+        return waiting.while_sealed(lambda: _granted(context, manifest), on_wait)
+    except ExecutionError as error:
+        raise dg.Failure(
+            f"No credentials for this run: {error}",
+            allow_retries=isinstance(error, ControlPlaneUnreachable),
+        ) from None
+
+
+def _granted(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
     with _GRANTS.lock:
         if context.run.run_id not in _GRANTS.by_run:
-            try:
-                _GRANTS.by_run[context.run.run_id] = _redeem(context, manifest)
-            except ExecutionError as error:
-                raise dg.Failure(
-                    f"No credentials for this run: {error}",
-                    allow_retries=isinstance(error, ControlPlaneUnreachable),
-                ) from None
+            _GRANTS.by_run[context.run.run_id] = _redeem(context, manifest)
         return _GRANTS.by_run[context.run.run_id]
 
 

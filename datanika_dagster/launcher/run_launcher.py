@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import (
@@ -21,7 +21,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
 from datanika_dagster import control_plane_client, settings
-from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError
+from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, PlatformSealed
 from datanika_dagster.launcher import planned_run, run_process, worker
 from datanika_dagster.launcher.planned_run import PlannedRun
 from datanika_dagster.tags import WORKER_TAG
@@ -67,6 +67,10 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             planned = planned_run.of(self._instance, run)
             with control_plane_client.of_process(config) as client:
                 token = client.authorize_run(run.run_id, planned.intent).token
+        except PlatformSealed:
+            # Since the queue has looked. Back into it, as no attempt of the run's own.
+            self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
+            return
         except ControlPlaneUnreachable as error:
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:

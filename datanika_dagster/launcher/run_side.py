@@ -231,10 +231,15 @@ def _follow(
             raise dg.Failure(f"The job was stopped after {deadline_seconds:.0f} seconds.")
         if now > next_look:
             next_look = now + POLL_SECONDS
-            _raise_if_cancelled(context)
+            raise_if_cancelled(context)
 
 
-def _raise_if_cancelled(context: dg.AssetExecutionContext) -> None:
+def raise_if_cancelled(context: dg.AssetExecutionContext) -> None:
+    """Ends a step whose run is being cancelled.
+
+    Raises:
+        DagsterExecutionInterruptedError: It is.
+    """
     # Whoever cancels may be on another machine or in another container, without our process.
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status is DagsterRunStatus.CANCELING:

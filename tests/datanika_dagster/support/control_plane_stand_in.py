@@ -30,6 +30,8 @@ class ControlPlaneStandIn:
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     authorized: list[dict[str, Any]] = field(default_factory=list)
     redeemed: set[str] = field(default_factory=set)
+    is_sealed: bool = False
+    refuses_seal: bool = False
     sessions_asked: int = 0
     port: int = 0
 
@@ -53,11 +55,11 @@ class ControlPlaneStandIn:
             case ("POST", ["runs", run_id, "authorize"]):
                 return self._token(run_id, body)
             case ("POST", ["task-tokens"]):
-                if headers.get("X-API-Key") != "dtn_key":
-                    return 401, {"detail": "The API key is not valid."}
-                return self._token(body["run_id"], body)
+                return self._shell_token(headers.get("X-API-Key"), body)
             case ("POST", ["task-tokens", "redeem"]):
                 return self._redeem(headers.get("Authorization", "").removeprefix("Bearer "))
+            case ("GET", ["seal"]):
+                return self._seal()
             case ("GET", ["session"]):
                 return self._session(headers)
         return 404, {"detail": f"No such route: {path}"}
@@ -66,6 +68,16 @@ class ControlPlaneStandIn:
         if sha256 not in self.manifests:
             return 404, {"detail": "Nothing is published."}
         return 200, {"sha256": sha256, "manifest": self.manifests[sha256].canonical_json()}
+
+    def _seal(self) -> tuple[int, Any]:
+        if self.refuses_seal:
+            return 403, {"detail": "Not you."}
+        return 200, {"state": "sealed" if self.is_sealed else "unsealed"}
+
+    def _shell_token(self, key: str | None, body: Any) -> tuple[int, Any]:
+        if key != "dtn_key":
+            return 401, {"detail": "The API key is not valid."}
+        return self._token(body["run_id"], body)
 
     def _token(self, run_id: str, body: Any) -> tuple[int, Any]:
         if self.refusal:
@@ -78,6 +90,8 @@ class ControlPlaneStandIn:
     def _redeem(self, token: str) -> tuple[int, Any]:
         if token not in self.tokens or token in self.redeemed:
             return 401, {"detail": "The task token is not valid, was used already or has expired."}
+        if self.is_sealed:
+            return 423, {"detail": "The platform is sealed."}
         self.redeemed.add(token)
         org = self.tokens[token]
         return 200, {
