@@ -10,6 +10,8 @@ from control_plane.access.members import endpoints as members
 from control_plane.access.oauth import endpoints as oauth
 from control_plane.access.operators import endpoints as operators
 from control_plane.access.orgs import endpoints as orgs
+from control_plane.access.password_change import endpoints as password_change
+from control_plane.access.password_resets import endpoints as password_resets
 from control_plane.access.platform_orgs import endpoints as platform_orgs
 from control_plane.access.session_list import endpoints as session_list
 from control_plane.access.sign_in import endpoints as sign_in
@@ -39,6 +41,9 @@ ROUTERS: list[APIRouter] = [
     sign_in.router,
     oauth.router,
     session_list.router,
+    password_change.router,
+    password_resets.router,
+    password_resets.platform,
     operators.router,
     platform_orgs.router,
     orgs.router,

@@ -9,8 +9,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from control_plane import openapi
+from control_plane.access.captcha.service import Captcha
+from control_plane.access.oauth.registry import SignInProviders
 from control_plane.access.sessions.tokens import TokenSigner
-from control_plane.api import ROOT_ROUTERS, USAGES, internal_router, public_router
+from control_plane.api import RESTORATIONS, ROOT_ROUTERS, USAGES, internal_router, public_router
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.mail import Mailer
@@ -33,11 +35,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     engine = make_engine(settings.database_url.get_secret_value())
     token = settings.service_token.get_secret_value() if settings.service_token else ""
     dagster = DagsterClient(settings.dagster_url, token)
+    sign_in_providers = SignInProviders(settings)
+    captcha = Captcha(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         dagster.close()
+        sign_in_providers.close()
+        captcha.close()
         engine.dispose()
 
     # FastAPI's own pages load their scripts from a CDN, which a closed network does not reach.
@@ -54,6 +60,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.mailer = Mailer(
         settings.smtp_url.get_secret_value() if settings.smtp_url else None, settings.smtp_from
     )
+    app.state.captcha = captcha
     app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
     # Together below the threads of the server (40): short requests always find one, and with two
     # connections for each slow request the pool still has one for every other thread.
@@ -61,7 +68,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.launch_slots = Slots()
     app.state.provisioner = Provisioner(settings.provisioner_socket)
     app.state.dagster = dagster
+    app.state.sign_in_providers = sign_in_providers
     app.state.usages = USAGES
+    app.state.restorations = RESTORATIONS
     problems.install(app)
     _add_middleware(app, settings)
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:

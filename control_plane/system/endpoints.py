@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/login`, `/logout`, and who a session belongs to."""
+"""`/health`, `/ready`, `/login`, `/logout`, the pages for passwords, and who a session belongs to."""
 
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from control_plane.access.sign_in.visitor import VisitorDep
 from control_plane.core.dependencies import SessionDep, SettingsDep
 from control_plane.core.errors import DatanikaError, Throttled, Unauthorized
 from control_plane.system.login_page import login_page, logout_page, safe_next
+from control_plane.system.reset_page import forgotten_page, reset_page
 from control_plane.system.schemas import Health, LoginForm, Readiness, SessionView
 from control_plane.system.service import check_readiness, end_cookie_session, identify
 
@@ -61,6 +62,18 @@ def login_form(
     response = RedirectResponse(target, status_code=303)
     set_session_cookie(response, settings, done.tokens)
     return response
+
+
+@router.get("/password-reset", include_in_schema=False)
+async def show_reset() -> HTMLResponse:
+    """Shows the page behind a password link; it holds nothing."""
+    return reset_page().answer()
+
+
+@router.get("/forgotten-password", include_in_schema=False)
+async def show_forgotten() -> HTMLResponse:
+    """Shows the page on which a person asks for a password link."""
+    return forgotten_page().answer()
 
 
 @router.get("/logout", include_in_schema=False)

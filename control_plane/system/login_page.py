@@ -14,6 +14,7 @@ LOGIN_FORM = """<form method="post" id="login">
 <input name="password" type="password" autocomplete="current-password" required></label>
 <input type="hidden" name="next" value="{next}"><button>Sign in</button></form>"""
 PROVIDER_LINK = '<p><a href="/api/auth/login/{name}?return_to={return_to}">Sign in with {title}</a>'
+FORGOTTEN_LINK = '<p><a href="/forgotten-password">Forgot your password?</a>'
 # reCAPTCHA v3: https://developers.google.com/recaptcha/docs/v3
 CAPTCHA_SCRIPT = """<script nonce="{nonce}" src="{origin}/recaptcha/api.js?render={site_key}"></script>
 <script nonce="{nonce}">
@@ -45,7 +46,9 @@ def login_page(
     """
     nonce = new_nonce()
     form = LOGIN_FORM.format(next=escape(next_url, quote=True))
-    parts = [form, *(_provider_links(settings, next_url))]
+    parts = [form, *_provider_links(settings, next_url)]
+    if settings.smtp_url is not None:
+        parts.append(FORGOTTEN_LINK)
     if captcha.site_key is not None:
         parts.append(_captcha_script(captcha, captcha.site_key, nonce))
     return Page(

@@ -133,6 +133,12 @@ def sign_ups_from(settings: Settings, client_address: str | None) -> Limit | Non
     return _from_address("sign_up_address", client_address, limit, SIGN_UP_WINDOW)
 
 
+def password_resets_from(settings: Settings, client_address: str | None) -> Limit | None:
+    """Returns the limit of the requests for password links from a client's address."""
+    limit = settings.failed_logins_per_address
+    return _from_address("password_reset_address", client_address, limit, LOGIN_WINDOW)
+
+
 def client_network(client_address: str) -> str:
     """Returns what attempts of a client are counted under: its address, or its IPv6 /64."""
     try:

@@ -110,14 +110,13 @@ def get_unchanged(session: Session, known: Credentials, *, to_change: bool = Fal
     return user
 
 
-def set_password(session: Session, user: User, password: str) -> None:
-    """Gives a user another password.
+def hash_new_password(password: str) -> str:
+    """Returns the hash of the password that replaces another; takes a while, so before locking.
 
     Raises:
         Invalid: It breaks a rule; the pointer is `/new_password`.
     """
-    user.password_hash = hash_password(checked_password(password, "/new_password"))
-    session.flush()
+    return hash_password(checked_password(password, "/new_password"))
 
 
 def list_orgs(session: Session, user_id: int) -> list[UserOrg]:
