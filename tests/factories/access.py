@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
 from control_plane.access.permissions import ROLE_PERMISSIONS, Role
+from control_plane.access.sessions.service import start_session
+from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.access.users.models import User
 from control_plane.access.users.repository import UserRepository
 from control_plane.audit.service import Actor
@@ -45,3 +47,19 @@ def make_member(session: Session, vault: Vault, *, role: Role = Role.OWNER) -> M
     session.commit()
     enter_org(session, org.id)
     return Member(user, org, role)
+
+
+def make_colleague(session: Session, org: Organization, role: Role) -> Member:
+    """A new user in an org that exists; the session ends up inside it."""
+    user = make_user(session)
+    enter_org(session, org.id)
+    UserRepository(session).add_membership(org.id, user.id, role)
+    session.commit()
+    return Member(user, org, role)
+
+
+def access_headers(session: Session, signer: TokenSigner, user: User) -> dict[str, str]:
+    """The headers of somebody who has signed in."""
+    tokens = start_session(session, signer, user)
+    session.commit()
+    return {"Authorization": f"Bearer {tokens.access_token}"}
