@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from control_plane import openapi
 from control_plane.access.captcha.service import Captcha
+from control_plane.access.key_store.uses import KeyUses
 from control_plane.access.oauth.registry import SignInProviders
 from control_plane.access.sessions.tokens import TokenSigner
 from control_plane.api import RESTORATIONS, ROOT_ROUTERS, USAGES, internal_router, public_router
@@ -32,19 +33,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Makes the application; settings come from the environment unless they are given."""
     settings = settings or get_settings()
     configure_logging()
-    engine = make_engine(settings.database_url.get_secret_value())
-    token = settings.service_token.get_secret_value() if settings.service_token else ""
-    dagster = DagsterClient(settings.dagster_url, token)
-    sign_in_providers = SignInProviders(settings)
-    captcha = Captcha(settings)
+    closing = ExitStack()
+    services = _make_services(settings, closing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        yield
-        dagster.close()
-        sign_in_providers.close()
-        captcha.close()
-        engine.dispose()
+        with closing:
+            yield
 
     # FastAPI's own pages load their scripts from a CDN, which a closed network does not reach.
     app = FastAPIOffline(
@@ -54,29 +49,45 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Extract, load, transform and data quality for many tenants, on Dagster.",
         lifespan=lifespan,
     )
-    app.state.settings = settings
-    app.state.session_factory = make_session_factory(engine)
-    app.state.vault = make_vault(settings)
-    app.state.mailer = Mailer(
-        settings.smtp_url.get_secret_value() if settings.smtp_url else None, settings.smtp_from
-    )
-    app.state.captcha = captcha
-    app.state.signer = TokenSigner(settings.secret_key.get_secret_value())
-    # Together below the threads of the server (40): short requests always find one, and with two
-    # connections for each slow request the pool still has one for every other thread.
-    app.state.task_runner = TaskRunner(settings.control_plane_url, Slots())
-    app.state.launch_slots = Slots()
-    app.state.provisioner = Provisioner(settings.provisioner_socket)
-    app.state.dagster = dagster
-    app.state.sign_in_providers = sign_in_providers
-    app.state.usages = USAGES
-    app.state.restorations = RESTORATIONS
+    for name, service in services.items():
+        setattr(app.state, name, service)
     problems.install(app)
     _add_middleware(app, settings)
     for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
         app.include_router(router)
     openapi.complete(app, settings.api_key_header)
     return app
+
+
+def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
+    """Makes what the dependencies find in `app.state`; `held` closes what has to be closed."""
+    engine = make_engine(settings.database_url.get_secret_value())
+    held.callback(engine.dispose)
+    token = settings.service_token.get_secret_value() if settings.service_token else ""
+    dagster = DagsterClient(settings.dagster_url, token)
+    sign_in_providers = SignInProviders(settings)
+    captcha = Captcha(settings)
+    for client in (dagster, sign_in_providers, captcha):
+        held.callback(client.close)
+    smtp_url = settings.smtp_url.get_secret_value() if settings.smtp_url else None
+    return {
+        "settings": settings,
+        "session_factory": make_session_factory(engine),
+        "vault": make_vault(settings),
+        "mailer": Mailer(smtp_url, settings.smtp_from),
+        "captcha": captcha,
+        "signer": TokenSigner(settings.secret_key.get_secret_value()),
+        "key_uses": KeyUses(),
+        # Together below the threads of the server (40): short requests always find one, and with
+        # two connections for each slow request the pool still has one for every other thread.
+        "task_runner": TaskRunner(settings.control_plane_url, Slots()),
+        "launch_slots": Slots(),
+        "provisioner": Provisioner(settings.provisioner_socket),
+        "dagster": dagster,
+        "sign_in_providers": sign_in_providers,
+        "usages": USAGES,
+        "restorations": RESTORATIONS,
+    }
 
 
 def configure_logging() -> None:

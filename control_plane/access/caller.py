@@ -12,14 +12,15 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from control_plane.access.key_store.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
+from control_plane.access.key_store.uses import KeyUses
 from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role
+from control_plane.access.sessions.members import member_of_token
 from control_plane.access.sessions.service import user_of_token
 from control_plane.access.sessions.tokens import Audience, ServiceClaims, ServiceRole, TokenSigner
 from control_plane.access.users.models import User
-from control_plane.access.users.repository import UserRepository
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.clock import utc_now
-from control_plane.core.database import enter_org, transaction
+from control_plane.core.database import transaction
 from control_plane.core.dependencies import SessionDep, SettingsDep, get_session_factory
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.requests import client_address, trace_id
@@ -45,8 +46,8 @@ class Caller:
         return AuditLog(session, self.org_id, self.actor)
 
 
-def get_signer(request: Request) -> TokenSigner:
-    """Returns the application's token signer."""
+async def get_signer(request: Request) -> TokenSigner:
+    """Returns the application's token signer; a coroutine, so that it takes no thread."""
     return cast("TokenSigner", request.app.state.signer)
 
 
@@ -59,16 +60,25 @@ def bearer_token(request: Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
+def required_bearer(request: Request) -> str:
+    """Returns the token of the `Authorization: Bearer` header.
+
+    Raises:
+        Unauthorized: There is none.
+    """
+    token = bearer_token(request)
+    if token is None:
+        raise Unauthorized("Send an access token: Authorization: Bearer …")
+    return token
+
+
 def current_user(request: Request, session: SessionDep, signer: SignerDep) -> User:
     """Returns the signed-in user.
 
     Raises:
         Unauthorized: No access token, or none that is valid.
     """
-    token = bearer_token(request)
-    if token is None:
-        raise Unauthorized("Send an access token: Authorization: Bearer …")
-    return user_of_token(session, signer, token, Audience.API)
+    return user_of_token(session, signer, required_bearer(request), Audience.API)
 
 
 UserDep = Annotated[User, Depends(current_user)]
@@ -115,24 +125,21 @@ def resolve_caller(
     if key is not None:
         caller, is_suspended = _caller_of_key(request, org, session, key)
     else:
-        user = current_user(request, session, signer)
-        caller, is_suspended = _caller_of_user(request, org, session, user)
+        caller, is_suspended = _caller_of_user(request, org, session, signer)
     if is_suspended:
         raise Forbidden(f"The organization '{org}' is suspended.")
-    enter_org(session, caller.org_id)
     return caller
 
 
 def _caller_of_user(
-    request: Request, org: str, session: Session, user: User
+    request: Request, org: str, session: Session, signer: TokenSigner
 ) -> tuple[Caller, bool]:
-    for member in UserRepository(session).orgs_of(user.id):
-        if member.slug == org:
-            actor = actor_of(request, "user", user.id, user.email)
-            permissions = ROLE_PERMISSIONS[member.role]
-            caller = Caller(member.org_id, member.slug, actor, member.role, permissions)
-            return caller, member.is_suspended
-    raise NotFound(f"There is no organization '{org}'.")
+    member = member_of_token(session, signer, required_bearer(request), org)
+    if member.org_id is None or member.role is None:
+        raise NotFound(f"There is no organization '{org}'.")
+    actor = actor_of(request, "user", member.user_id, member.email)
+    caller = Caller(member.org_id, org, actor, member.role, ROLE_PERMISSIONS[member.role])
+    return caller, member.is_suspended
 
 
 def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tuple[Caller, bool]:
@@ -149,6 +156,9 @@ def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tu
 
 
 def _note_use(request: Request, owner: KeyOwner) -> None:
+    uses = cast("KeyUses", request.app.state.key_uses)
+    if not uses.is_due(owner.key_id):
+        return
     # In a transaction of its own: a slow request must not keep the key's row locked.
     with transaction(get_session_factory(request), owner.org_id) as session:
         now = utc_now()

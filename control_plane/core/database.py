@@ -5,6 +5,7 @@ transaction (`SET LOCAL`, through `set_config`), where row-level security reads 
 without an org sees no org's rows.
 """
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -31,6 +33,7 @@ from sqlalchemy.orm import (
     mapped_column,
     sessionmaker,
 )
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from control_plane.core.clock import utc_now
 
@@ -44,6 +47,8 @@ NAMING_CONVENTION = {
 }
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 LOCK_TIMEOUT_MILLISECONDS = 10_000
+# A connection that was used a moment ago is alive; asking each time would cost a round trip.
+PING_AFTER_IDLE_SECONDS = 2.0
 
 
 class Base(DeclarativeBase):
@@ -101,20 +106,41 @@ def make_engine(url: str, *, pool_size: int = 20, max_overflow: int = 40) -> Eng
         f"-c statement_timeout={STATEMENT_TIMEOUT_MILLISECONDS}"
         f" -c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c timezone=UTC"
     )
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={"options": options, "application_name": "datanika-control-plane"},
     )
+    _replace_dead_connections(engine)
+    return engine
+
+
+def _replace_dead_connections(engine: Engine) -> None:
+    """Pings connections that have been idle; the pool replaces the dead ones."""
+
+    @event.listens_for(engine, "checkin")
+    def note_time(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        idle_since = record.info.get("idle_since")
+        if idle_since is None or time.monotonic() - idle_since < PING_AFTER_IDLE_SECONDS:
+            return
+        try:
+            is_alive = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.OperationalError:
+            is_alive = False
+        if not is_alive:
+            raise DisconnectionError
 
 
 def make_session_factory(bind: Engine | Connection, **options: Any) -> sessionmaker[Session]:
     """Makes the factory of sessions; their transactions carry the session's org."""
     factory = sessionmaker(bind, expire_on_commit=False, autoflush=True, **options)
-    event.listen(factory, "after_begin", _tell_org)
+    event.listen(factory, "after_begin", _on_begin)
     return factory
 
 
@@ -122,7 +148,7 @@ def enter_org(session: Session, org_id: int | None) -> None:
     """Makes `session` see the rows of exactly this org from now on (None: of no org)."""
     session.info["org_id"] = org_id
     if session.in_transaction():
-        _tell_org(session, None, session.connection())
+        _tell_org(session, session.connection())
 
 
 @contextmanager
@@ -144,9 +170,18 @@ def read_only_transaction(
         yield session
 
 
-def _tell_org(
-    session: Session, _transaction: SessionTransaction | None, connection: Connection
-) -> None:
+def entered(session: Session, org_id: int) -> None:
+    """Notes that a statement has set the org of this transaction itself (`ENTER_ORG`)."""
+    session.info["org_id"] = org_id
+
+
+def _on_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    # The setting ends with its transaction, so that a new one is in no org; a savepoint is not new.
+    if session.info.get("org_id") is not None or connection.in_nested_transaction():
+        _tell_org(session, connection)
+
+
+def _tell_org(session: Session, connection: Connection) -> None:
     org_id = session.info.get("org_id")
     connection.execute(
         text("SELECT set_config(:name, :value, true)"),

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.key_store.models import ApiKey
 from control_plane.access.permissions import Role
+from control_plane.core.database import entered
 from control_plane.tenancy.repository import TenantRepository
+
+# The same round trip tells PostgreSQL which org the transaction is in (`core/database.py`).
+KEY_BY_HASH = text(
+    "SELECT k.*, set_config('app.org_id', k.org_id::text, true) FROM key_by_hash(:key_hash) k"
+)
 
 
 @dataclass(frozen=True)
@@ -27,16 +33,15 @@ class KeyOwner:
 
 
 def find_key_by_hash(session: Session, key_hash: str) -> KeyOwner | None:
-    """Finds a live key, also while the session is in no org.
+    """Finds a live key, also while the session is in no org, and enters the key's org.
 
     One of the three SECURITY DEFINER functions (architecture, decision 19). A key whose creator
     has left the org is not found.
     """
-    row = session.execute(
-        text("SELECT * FROM key_by_hash(:key_hash)"), {"key_hash": key_hash}
-    ).one_or_none()
+    row = session.execute(KEY_BY_HASH, {"key_hash": key_hash}).one_or_none()
     if row is None:
         return None
+    entered(session, row.org_id)
     return KeyOwner(
         row.key_id,
         row.name,
