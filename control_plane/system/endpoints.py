@@ -12,7 +12,7 @@ from control_plane.access.same_site import SameSite
 from control_plane.access.sign_in.endpoints import COOKIE_NAME, set_session_cookie
 from control_plane.access.sign_in.service import SignInDep
 from control_plane.access.sign_in.visitor import VisitorDep
-from control_plane.core.dependencies import SessionDep, SettingsDep
+from control_plane.core.dependencies import SessionDep, SettingsDep, VaultDep
 from control_plane.core.errors import DatanikaError, Throttled, Unauthorized
 from control_plane.system.login_page import login_page, logout_page, safe_next
 from control_plane.system.reset_page import forgotten_page, reset_page
@@ -30,9 +30,9 @@ async def health() -> Health:
 
 
 @router.get("/ready")
-def ready(session: SessionDep, response: Response) -> Readiness:
+def ready(session: SessionDep, vault: VaultDep, response: Response) -> Readiness:
     """Tells whether requests can be served; 503 when not."""
-    readiness = check_readiness(session)
+    readiness = check_readiness(session, vault)
     if readiness.status != "ready":
         response.status_code = 503
     return readiness
