@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.core.database import make_engine, make_session_factory
-from control_plane.core.errors import DatanikaError
+from control_plane.core.errors import DatanikaError, Sealed
 from control_plane.keys.keyring import make_vault
 from control_plane.keys.maintenance import KeyMaintenance
 from control_plane.runs.dagster import DagsterClient
@@ -28,10 +28,13 @@ from control_plane.warehouses.service import provision_warehouses
 logger = logging.getLogger("control_plane.worker")
 POLL_SECONDS = 0.5
 MAXIMUM_BACKOFF_SECONDS = 15.0
+SEALED_SECONDS = 1.0
 
 
 class Worker:
     """Repeats its jobs until it is told to stop; one that fails is tried again, ever more slowly.
+
+    While the platform is sealed, what needs a secret waits: that is no failure.
 
     Args:
         jobs: By name; each does one pass.
@@ -58,10 +61,17 @@ class Worker:
 
     def _repeat(self, name: str, job: Callable[[], object]) -> None:
         backoff_seconds = POLL_SECONDS
+        is_sealed = False
         while not self._stop.is_set():
             try:
                 job()
-                backoff_seconds = POLL_SECONDS
+                if is_sealed:
+                    logger.info("%s: the platform is unsealed; going on", name)
+                backoff_seconds, is_sealed = POLL_SECONDS, False
+            except Sealed as error:
+                if not is_sealed:
+                    logger.info("%s: waiting: %s", name, error.detail)
+                backoff_seconds, is_sealed = SEALED_SECONDS, True
             except DatanikaError as error:
                 logger.warning("%s: %s", name, error.detail)
                 backoff_seconds = min(backoff_seconds * 2, MAXIMUM_BACKOFF_SECONDS)

@@ -14,20 +14,33 @@ from control_plane.access.sessions.service import (
 from control_plane.access.sessions.tokens import Audience, ServiceRole, TokenSigner
 from control_plane.access.sign_in.visitor import Visitor
 from control_plane.access.users.identity_log import IdentityLog
-from control_plane.core.errors import Forbidden, Unauthorized
+from control_plane.core.errors import Forbidden, Sealed, Unauthorized
+from control_plane.core.vault import Vault
 from control_plane.system.schemas import Readiness, SessionView
 
 # docs/security.md, "Limits": where the platform cannot fence jobs it says so.
 ISOLATION = "single-trust: jobs of all organizations run as the stack's own user"
 
 
-def check_readiness(session: Session) -> Readiness:
-    """Checks the database and that it is migrated."""
+def check_readiness(session: Session, vault: Vault) -> Readiness:
+    """Checks the database, that it is migrated, and tells whether secrets can be read.
+
+    A sealed platform is ready: somebody must reach it to unlock it.
+    """
     try:
         session.execute(text("SELECT 1 FROM active_orgs() LIMIT 1"))
     except SQLAlchemyError:
         return Readiness(status="not_ready", checks={"database": "unreachable or not migrated"})
-    return Readiness(status="ready", checks={"database": "ok", "isolation": ISOLATION})
+    checks = {"database": "ok", "keys": _keys(vault), "isolation": ISOLATION}
+    return Readiness(status="ready", checks=checks)
+
+
+def _keys(vault: Vault) -> str:
+    try:
+        vault.require_keys()
+    except Sealed as error:
+        return f"sealed: {error.detail}"
+    return "ok"
 
 
 def identify(

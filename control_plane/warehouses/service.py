@@ -29,6 +29,7 @@ def provision_warehouses(
     work without harm, and the row is locked while it does.
 
     Raises:
+        Sealed: There is something to provision, and its password could not be encrypted.
         Unavailable: One or more failed, after all were tried: the worker then slows down.
     """
     with transaction(factory) as session:
@@ -52,6 +53,8 @@ def _provision_one(
         row = WarehouseRepository(session, org_id).lock_own()
         if row is None or row.state == WarehouseState.READY:
             return None
+        # Before the provisioner, which gives the database's role another password each time.
+        vault.require_keys()
         try:
             config = provisioner.ensure_warehouse(org_id)
         except DatanikaError as error:

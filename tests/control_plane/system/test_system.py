@@ -18,6 +18,7 @@ def test_is_healthy_and_ready(anonymous: TestClient):
     answer = anonymous.get("/ready")
     assert answer.status_code == 200
     assert answer.json()["checks"]["database"] == "ok"
+    assert answer.json()["checks"]["keys"] == "ok"
     assert answer.json()["checks"]["isolation"].startswith("single-trust")
 
 
