@@ -37,7 +37,7 @@ def join(live_api: LiveApi, clients: ExitStack) -> Callable[..., httpx.Client]:
             tokens = start_session(session, app.state.signer, user)
         client = clients.enter_context(httpx.Client(base_url=f"{live_api.url}/api/v1", timeout=60))
         client.headers["Authorization"] = f"Bearer {tokens.access_token}"
-        client.user_id = user.id
+        client.user_id, client.org_id = user.id, owner.org_id
         return client
 
     return colleague
@@ -83,7 +83,7 @@ class TestTwoOwners:
                     return client.patch(own, json={"role": "admin"})
                 return client.delete(own) if verb == "remove" else client.post(f"{path}/leave")
 
-            answers = at_once(lambda: act(founder), lambda other=second: act(other))
+            answers = at_once(lambda one=founder: act(one), lambda other=second: act(other))
             refused = [a.json()["code"] for a in answers if a.is_error]
             assert refused == ["last_owner"]
             # Whoever was refused owns the org, alone, and goes on.
