@@ -1,0 +1,49 @@
+"""Ends what somebody else may hold of an account that its owner proves to own for the first time.
+
+Anybody can sign up with anybody's address and wait for its owner to arrive (pre-hijacking,
+https://arxiv.org/abs/2205.10174). So the first proof ends every credential that the account has
+given out so far; docs/decisions/0064 says what stays and why.
+"""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from control_plane.access.key_store.repository import ApiKeyRepository
+from control_plane.access.oauth.repository import OAuthRepository, OpenInvitationRepository
+from control_plane.access.sessions.service import end_sessions_of
+from control_plane.access.users.models import User
+from control_plane.audit.service import Actor, AuditLog
+from control_plane.core.database import enter_org
+from control_plane.tenancy.service import list_org_ids
+
+
+def end_credentials(session: Session, user: User, actor: Actor, now: datetime) -> None:
+    """Ends password, sessions, password resets, API keys and open invitations of `user`.
+
+    Args:
+        session: In no org; it is in none afterwards, too.
+        user: Locked by the session.
+        actor: In whose name this is recorded in the logs of the orgs.
+        now: When.
+    """
+    user.password_hash = None
+    session.flush()
+    end_sessions_of(session, user.id)
+    OAuthRepository(session).void_password_resets(user.id, now)
+    # Deleted and suspended orgs, and those that the user has left: all of them can come back.
+    for org_id in list_org_ids(session):
+        enter_org(session, org_id)
+        _end_in_org(session, org_id, user, actor, now)
+    enter_org(session, None)
+
+
+def _end_in_org(session: Session, org_id: int, user: User, actor: Actor, now: datetime) -> None:
+    keys = ApiKeyRepository(session, org_id).revoke_all(now, creator_id=user.id)
+    invitations = OpenInvitationRepository(session, org_id).revoke_made_by(user.id, now)
+    audit = AuditLog(session, org_id, actor)
+    for key_id in keys:
+        audit.record("revoke", "api_key", key_id, new={"because": "account_taken_over"})
+    for invitation_id in invitations:
+        audit.record("revoke", "invitation", invitation_id, new={"because": "account_taken_over"})
+    session.flush()
