@@ -124,12 +124,13 @@ def test_connection(
     services: ServiceDep,
     factory: SessionFactoryDep,
     tasks: TaskRunnerDep,
+    vault: VaultDep,
 ) -> ConnectionTestResult:
     """Connects now and tells what happened, with a reason that can be acted on."""
     row = services(caller).get(connection_id)
     started_at = time.monotonic()
     try:
-        value = OrgTasks.of(factory, tasks, caller).run(
+        value = OrgTasks.of(factory, tasks, vault, caller).run(
             "connection_test",
             {"connection": row.slug, "direction": row.direction},
             connection_ids=[row.id],

@@ -62,7 +62,7 @@ def publish(
     settings: SettingsDep,
 ) -> Published:
     """Makes what is saved now what new runs do; a bad row is refused and nothing changes."""
-    tasks = OrgTasks.of(factory, runner, caller)
+    tasks = OrgTasks.of(factory, runner, vault, caller)
     compiler = Compiler(session, caller, vault, tasks, settings)
     return service.publish(session, caller, compiler.compile)
 

@@ -47,7 +47,7 @@ def _services(
 ) -> Callable[[Caller], Services]:
     return lambda caller: (
         ConnectionService.of(session, caller, vault),
-        MetadataService(session, caller.org_id, OrgTasks.of(factory, runner, caller)),
+        MetadataService(session, caller.org_id, OrgTasks.of(factory, runner, vault, caller)),
     )
 
 

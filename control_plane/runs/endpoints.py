@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from control_plane.access.caller import (
     Caller,
@@ -15,12 +16,12 @@ from control_plane.access.caller import (
 )
 from control_plane.access.permissions import Permission
 from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
-from control_plane.access.task_tokens.service import redeem_token
+from control_plane.access.task_tokens.service import extend_token, redeem_token
 from control_plane.audit.service import SYSTEM, Actor
 from control_plane.connections.schemas import Redeemed
 from control_plane.core.database import enter_org, transaction
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
-from control_plane.core.errors import Forbidden, Invalid, NotFound, Unauthorized
+from control_plane.core.errors import Forbidden, Invalid, NotFound, Sealed, Unauthorized
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -32,6 +33,7 @@ from control_plane.core.pagination import (
 )
 from control_plane.core.requests import client_address, trace_id
 from control_plane.core.slots import Slots
+from control_plane.core.vault import Vault
 from control_plane.runs import service
 from control_plane.runs.credentials import connections_of
 from control_plane.runs.dagster import DagsterClient
@@ -49,6 +51,7 @@ from control_plane.runs.schemas import (
     ShellRunAuthorize,
 )
 from control_plane.runs.service import StartingRun
+from control_plane.settings import Settings
 from control_plane.targets.service import TargetRef, TargetService
 from control_plane.tenancy.service import get_active_org, get_organization
 
@@ -226,12 +229,27 @@ def authorize_shell_run(
 
 @internal.post("/task-tokens/redeem")
 def redeem(
-    request: Request, session: SessionDep, vault: VaultDep, settings: SettingsDep
+    request: Request, factory: SessionFactoryDep, vault: VaultDep, settings: SettingsDep
 ) -> Redeemed:
-    """Exchanges a task token, once, for the credentials that it names."""
+    """Exchanges a task token, once, for the credentials that it names.
+
+    While the platform is sealed that is a 423 and the token is not used up: who waits asks again.
+    """
     token = bearer_token(request)
     if token is None:
         raise Unauthorized("Send a task token: Authorization: Bearer …")
+    try:
+        with transaction(factory) as session:
+            return _redeem(request, session, vault, settings, token)
+    except Sealed as error:
+        if error.is_retryable:
+            extend_token(factory, token)
+        raise
+
+
+def _redeem(
+    request: Request, session: Session, vault: Vault, settings: Settings, token: str
+) -> Redeemed:
     row = redeem_token(
         session, token, ip_address=client_address(request), request_id=trace_id(request)
     )

@@ -47,7 +47,7 @@ def _services(
         session,
         caller,
         vault,
-        DbtTasks(OrgTasks.of(factory, runner, caller), settings.dbt_projects_dir),
+        DbtTasks(OrgTasks.of(factory, runner, vault, caller), settings.dbt_projects_dir),
     )
 
 

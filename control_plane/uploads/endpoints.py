@@ -26,7 +26,7 @@ def _services(
     session: SessionDep, factory: SessionFactoryDep, vault: VaultDep, runner: TaskRunnerDep
 ) -> Callable[[Caller], UploadService]:
     return lambda caller: UploadService.of(
-        session, caller, vault, OrgTasks.of(factory, runner, caller)
+        session, caller, vault, OrgTasks.of(factory, runner, vault, caller)
     )
 
 

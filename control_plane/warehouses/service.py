@@ -31,7 +31,9 @@ def provision_warehouses(
     Raises:
         Sealed: There is something to provision, and its password could not be encrypted.
         Unavailable: One or more failed, after all were tried: the worker then slows down.
+        Sealed: Their passwords could not be stored; nothing was tried.
     """
+    vault.require_keys()
     with transaction(factory) as session:
         orgs = list_active_orgs(session)
     states = [_provision_one(factory, vault, provisioner, org.id) for org in orgs]

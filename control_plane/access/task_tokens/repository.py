@@ -39,6 +39,20 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
             )
         )
 
+    def extend(self, token_hash: str, now: datetime, expires_at: datetime) -> None:
+        """Lets a live, unused token live until a later time."""
+        self.session.execute(
+            update(TaskToken)
+            .where(
+                TaskToken.org_id == self.org_id,
+                TaskToken.token_hash == token_hash,
+                TaskToken.redeemed_at.is_(None),
+                TaskToken.revoked_at.is_(None),
+                TaskToken.expires_at > now,
+            )
+            .values(expires_at=expires_at)
+        )
+
     def revoke(self, token_hash: str, now: datetime) -> None:
         """Makes one token useless."""
         self.session.execute(

@@ -123,6 +123,17 @@ def redeem_token(
     return row
 
 
+def extend_token(factory: sessionmaker[Session], token: str) -> None:
+    """Lets a token that could not be redeemed live on: the platform was sealed, nobody's fault.
+
+    In a transaction of its own, after the one that tried to redeem it has been taken back.
+    """
+    now = utc_now()
+    with transaction(factory) as session:
+        org_id = _enter(session, token)
+        TaskTokenRepository(session, org_id).extend(hash_token(token), now, now + LIFETIME)
+
+
 def org_of_token(session: Session, token: str) -> int:
     """Returns the org of a live token, redeemed or not, and leaves the session inside it.
 

@@ -10,6 +10,7 @@ from control_plane.access.caller import Caller
 from control_plane.access.task_tokens.service import mint_task_token, revoke_token
 from control_plane.audit.service import Actor
 from control_plane.core.tasks import TaskRunner
+from control_plane.core.vault import Vault
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,21 @@ class OrgTasks:
         runner: Starts the task.
         org_id: The org.
         actor: In whose name the credentials are used.
+        vault: Tells whether there are credentials to be had.
     """
 
     factory: sessionmaker[Session]
     runner: TaskRunner
     org_id: int
     actor: Actor
+    vault: Vault
 
     @classmethod
-    def of(cls, factory: sessionmaker[Session], runner: TaskRunner, caller: Caller) -> "OrgTasks":
+    def of(
+        cls, factory: sessionmaker[Session], runner: TaskRunner, vault: Vault, caller: Caller
+    ) -> "OrgTasks":
         """Makes the tasks of the caller's org."""
-        return cls(factory, runner, caller.org_id, caller.actor)
+        return cls(factory, runner, caller.org_id, caller.actor, vault)
 
     def run(
         self,
@@ -49,7 +54,10 @@ class OrgTasks:
             TaskFailed: The work failed for a reason of the user's.
             Upstream: The task died, answered nothing readable or passed its deadline.
             Throttled: Too many are running already.
+            Sealed: It needs credentials, and the platform is sealed: nothing was started.
         """
+        if connection_ids:
+            self.vault.require_keys()
         with self.runner.slots.take(self.org_id):
             token = mint_task_token(
                 self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids

@@ -66,7 +66,8 @@ def test_also_one_that_was_never_used(api, connection, factory, live_api, monkey
     monkeypatch.setattr("control_plane.access.task_tokens.tasks.mint_task_token", mint)
     actor = Actor("system", None, "test")
     runner = TaskRunner(f"http://127.0.0.1:{free_port()}", path="")
-    tasks = OrgTasks(factory, runner, api.org_id, actor)
+    vault = live_api.application.state.vault
+    tasks = OrgTasks(factory, runner, api.org_id, actor, vault)
     payload = {"connection": connection["slug"], "direction": "source"}
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which way it dies is not the matter
         tasks.run("connection_test", payload, connection_ids=[connection["id"]], deadline_seconds=5)
