@@ -18,10 +18,10 @@ def password_problem(password: str) -> str | None:
     """Returns what is wrong with a new password, None when it can be used."""
     if len(password) < MINIMUM_CHARACTERS:
         return f"must have at least {MINIMUM_CHARACTERS} characters"
+    if "\x00" in password or any("\ud800" <= c <= "\udfff" for c in password):
+        return "must not contain a NUL character or half a surrogate pair"
     if len(password.encode()) > MAXIMUM_BYTES:
         return f"must have at most {MAXIMUM_BYTES} bytes in UTF-8"
-    if "\x00" in password:
-        return "must not contain a NUL character"
     return None
 
 
@@ -32,6 +32,7 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, password_hash: str | None) -> bool:
     """Tells whether the password fits; takes as long for a missing hash as for a wrong password."""
-    encoded = password.encode()
+    # JSON can carry half a surrogate pair, which is no UTF-8: no password that was set has one.
+    encoded = password.encode(errors="surrogatepass")
     matches = bcrypt.checkpw(encoded[:MAXIMUM_BYTES], (password_hash or _NOBODYS_HASH).encode())
     return matches and password_hash is not None and len(encoded) <= MAXIMUM_BYTES
