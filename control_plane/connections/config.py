@@ -61,7 +61,7 @@ def refuse_secrets_elsewhere(
     moved = sorted(
         name for name in declaration.secrets_follow if name in new and new[name] != old.get(name)
     )
-    missing = sorted(declaration.secret_fields() - set(new))
+    missing = sorted(declaration.secrets_stored_with(old) - set(new))
     if moved and missing:
         detail = f"must be given again when {', '.join(moved)} changes"
         errors = tuple(FieldError(f"/config/{name}", detail) for name in missing)
@@ -89,6 +89,6 @@ def split_config(declaration: ConnectorDeclaration, config: dict[str, Any]) -> S
         value = getattr(valid, name)
         if isinstance(value, SecretStr):
             secrets[name] = value.get_secret_value()
-        else:
+        elif value is not None:
             public[name] = value
     return SplitConfig(public, secrets)

@@ -155,7 +155,7 @@ class ConnectionService(ResourceService[Connection]):
             connector=row.connector,
             direction=Direction(row.direction),
             config=row.config,
-            secrets_set=sorted(CONNECTORS[row.connector].secret_fields()) if row.secrets else [],
+            secrets_set=_secrets_set(row),
             version=row.version,
             created_at=row.created_at,
             updated_at=row.updated_at,
@@ -178,3 +178,8 @@ class ConnectionService(ResourceService[Connection]):
 def select_deleted_connections(session: Session, org_id: int) -> Deleted:
     """Returns the select of an org's deleted connections."""
     return ConnectionRepository(session, org_id).select_deleted()
+
+
+def _secrets_set(row: Connection) -> list[str]:
+    stored = CONNECTORS[row.connector].secrets_stored_with(row.config)
+    return sorted(stored) if row.secrets else []

@@ -14,6 +14,9 @@ from datanika_dagster.connectors import errors
 from datanika_dagster.connectors.registry import of_payload
 from datanika_dagster.launcher.job import Job, Secrets
 
+# Each of the queries; the task as a whole has a deadline too.
+STATEMENT_TIMEOUT_MILLISECONDS = 30_000
+
 _KINDS = {
     "r": "table",
     "p": "table",
@@ -71,6 +74,9 @@ def run(job: Job, payload: Mapping[str, Any], secrets: Secrets) -> dict[str, Any
             tables = discover_tables(connection, payload.get("schema"))
         except psycopg.errors.InsufficientPrivilege:
             raise errors.permission(f"The role '{source.user}' may not read the catalog.") from None
+        except psycopg.errors.QueryCanceled:
+            seconds = STATEMENT_TIMEOUT_MILLISECONDS / 1000
+            raise errors.timeout(source.host, source.port, seconds) from None
     job.log("info", f"Found {len(tables)} tables and views")
     return {"tables": tables}
 
@@ -85,6 +91,10 @@ def discover_tables(connection: psycopg.Connection, schema: str | None) -> list[
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     with connection.transaction():
+        connection.execute(
+            "select set_config('statement_timeout', %s, true)",
+            [str(STATEMENT_TIMEOUT_MILLISECONDS)],
+        )
         relations = connection.execute(_RELATIONS, {"schema": schema}).fetchall()
         oids = {"oids": [row[0] for row in relations]}
         columns = _grouped(connection.execute(_COLUMNS, oids).fetchall())

@@ -12,6 +12,7 @@ import certifi
 import psycopg
 
 from datanika_dagster.connectors import errors
+from datanika_dagster.connectors.certificate_files import Certificates
 from datanika_dagster.launcher.job import JobError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -33,6 +34,7 @@ join (values ('idle_session_timeout', '0'), ('client_connection_check_interval',
 """
 SAFE_AUTHENTICATION = "scram-sha-256,md5"
 CONNECTION_CHECK = "5s"
+TCP_USER_TIMEOUT_MILLISECONDS = 120_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Endpoint:
         user: Role.
         password: Its password; never shown by `repr`.
         sslmode: As libpq names it.
+        certificates: What TLS verifies the server with and shows of the client.
         addresses: The checked addresses of `host`; empty for the platform's own warehouse.
         reader: User and password of the SELECT-only twin, where there is one.
     """
@@ -56,6 +59,7 @@ class Endpoint:
     user: str
     password: str = field(repr=False)
     sslmode: str = "prefer"
+    certificates: Certificates = field(default_factory=Certificates, repr=False)
     addresses: tuple[str, ...] = ()
     reader: tuple[str, str] | None = field(default=None, repr=False)
 
@@ -115,11 +119,14 @@ class Endpoint:
             "keepalives_idle": 60,
             "keepalives_interval": 10,
             "keepalives_count": 6,
+            # Keep-alives are not sent while data wait to be acknowledged.
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
         }
         if self.addresses:
             parameters["hostaddr"] = self.addresses[0]
+        parameters |= self.certificates.client_parameters()
         if self.sslmode in ("verify-ca", "verify-full"):
-            parameters["sslrootcert"] = certifi.where()
+            parameters["sslrootcert"] = self.certificates.root_file() or certifi.where()
         else:
             # Whoever answers could be anybody, and must not be told the password.
             parameters["require_auth"] = SAFE_AUTHENTICATION

@@ -29,6 +29,48 @@ _TIMEOUT = re.compile(r"timeout|timed out", re.IGNORECASE)
 _REFUSED = re.compile(r"connection refused|actively refused", re.IGNORECASE)
 _BUSY = re.compile(r"too many (clients|connections)|remaining connection slots", re.IGNORECASE)
 
+_WANTS_CERTIFICATE = (
+    "the server wants a certificate of the client: set ssl_client_certificate and ssl_client_key"
+)
+# Texts of libpq (fe-secure*.c), the server (auth.c) and OpenSSL; the first that matches counts.
+_TLS_REASONS = (
+    (
+        r"does not support SSL|server does not support",
+        "sslmode",
+        "the server offers no TLS; set sslmode to 'prefer' or 'disable'",
+    ),
+    (
+        r"does not match host name",
+        "host",
+        "its certificate is for another name than '{host}'; set host to a name that the "
+        "certificate has, or sslmode to 'verify-ca'",
+    ),
+    (r"requires a valid client certificate", "ssl_client_certificate", _WANTS_CERTIFICATE),
+    (r"alert certificate required", "ssl_client_certificate", _WANTS_CERTIFICATE),
+    (
+        r"certificate authentication failed|alert (unknown ca|bad certificate)",
+        "ssl_client_certificate",
+        "the server does not accept this client's certificate for the role",
+    ),
+    (
+        r"certificate verify failed",
+        "ssl_root_certificate",
+        "the server's certificate is not signed by ssl_root_certificate (where that is empty, by "
+        "a public authority), or is not valid at this time",
+    ),
+    (
+        r"no encryption|pg_hba",
+        "sslmode",
+        "the server wants TLS (set sslmode to 'require'), or its pg_hba.conf has no entry for "
+        "this role, database and address",
+    ),
+    (
+        r"certificate|root\.crt|host name",
+        "sslmode",
+        "the server's certificate could not be verified",
+    ),
+)
+
 
 def dns(host: str, reason: str) -> JobError:
     """The host's name leads nowhere."""
@@ -138,15 +180,9 @@ def _unsafe_auth(host: str, port: int) -> JobError:
 
 
 def _tls(host: str, port: int, text: str) -> JobError:
-    if re.search(r"does not support SSL|server does not support", text, re.IGNORECASE):
-        hint = "the server offers no TLS; set sslmode to 'prefer' or 'disable'"
-    elif re.search(r"certificate|root\.crt|host name", text, re.IGNORECASE):
-        hint = "the server's certificate could not be verified"
-    elif re.search(r"no encryption|pg_hba", text, re.IGNORECASE):
-        hint = (
-            "the server wants TLS (set sslmode to 'require'), or its pg_hba.conf has no entry for "
-            "this role, database and address"
-        )
-    else:
-        hint = "the TLS handshake failed"
-    return JobError("connection.tls", f"No TLS with {host}:{port}: {hint}.", field="sslmode")
+    for pattern, field, reason in _TLS_REASONS:
+        if re.search(pattern, text, re.IGNORECASE):
+            message = f"No TLS with {host}:{port}: {reason.format(host=host)}."
+            return JobError("connection.tls", message, field=field)
+    message = f"No TLS with {host}:{port}: the TLS handshake failed."
+    return JobError("connection.tls", message, field="sslmode")

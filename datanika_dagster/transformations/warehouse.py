@@ -24,6 +24,15 @@ PARSE_DATABASE = "datanika_warehouse"
 THREADS = 4
 _PASSWORD = "DBT_ENV_SECRET_DATANIKA_PASSWORD"  # noqa: S105 - a variable's name
 _PREFIX = "DATANIKA_WAREHOUSE"
+_FROM_ENVIRONMENT = (
+    "hostaddr",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "passfile",
+    "gssencmode",
+    "require_auth",
+)
 _ADAPTERS = {"managed_warehouse": "postgres", "postgres": "postgres"}
 
 
@@ -100,7 +109,7 @@ def set_environment(
     }
     # dbt-postgres knows no such settings, but libpq takes what it is not given from these: the
     # address that the network policy checked, and no file of the operating-system user.
-    for parameter in ("hostaddr", "sslrootcert", "passfile", "gssencmode", "require_auth"):
+    for parameter in _FROM_ENVIRONMENT:
         if parameter in libpq:
             variables[f"PG{parameter.upper().replace('_', '')}"] = str(libpq[parameter])
     if options := _options(warehouse, is_read_only=is_read_only):

@@ -1,7 +1,9 @@
 """What a connector declares of itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +38,8 @@ class ConnectorDeclaration:
         secrets_follow: The settings that say to whom the secrets are sent. Whoever changes one of
             them gives the secrets again: else an editor could send a stored password to a server
             of their own.
+        optional_secrets: Secrets that may be missing, each with the setting that is there exactly
+            when the secret is: so nobody has to decrypt to know which are stored.
         is_managed: True where the platform makes the connection and users cannot.
     """
 
@@ -44,12 +48,20 @@ class ConnectorDeclaration:
     config: type[ConnectorConfig]
     directions: frozenset[Direction]
     secrets_follow: frozenset[str] = frozenset()
+    optional_secrets: Mapping[str, str] = field(default_factory=dict[str, str])
     is_managed: bool = False
 
     def secret_fields(self) -> frozenset[str]:
         """Returns the names of the settings that are encrypted and never shown."""
         return frozenset(
             name
-            for name, field in self.config.model_fields.items()
-            if "SecretStr" in str(field.annotation)
+            for name, setting in self.config.model_fields.items()
+            if "SecretStr" in str(setting.annotation)
         )
+
+    def secrets_stored_with(self, config: Mapping[str, Any]) -> frozenset[str]:
+        """Returns which secrets a connection has, by its settings that are no secrets."""
+        absent = {
+            secret for secret, sign in self.optional_secrets.items() if config.get(sign) is None
+        }
+        return self.secret_fields() - absent

@@ -102,7 +102,7 @@ def tables(
 
 def _asked(declaration: ConnectorDeclaration, config: dict[str, Any]) -> dict[str, Any]:
     """Returns `config` with the secrets that are missing, as somebody at the terminal says them."""
-    missing = sorted(declaration.secret_fields() - config.keys())
+    missing = sorted(declaration.secrets_stored_with(config) - config.keys())
     return config | {name: read_secret(name, from_stdin=False) for name in missing}
 
 

@@ -28,14 +28,16 @@ def open_secrets(config):
     return [
         name
         for name, field in config.model_fields.items()
-        if any(word in name for word in SECRET_WORDS) and field.annotation is not SecretStr
+        if any(word in name for word in SECRET_WORDS)
+        and field.annotation not in (SecretStr, SecretStr | None)
     ]
 
 
 def secrets_with_a_default(declaration):
-    """Returns the secret settings that need not be given."""
+    """Returns the secret settings that need not be given, and are not declared as such."""
     fields = declaration.config.model_fields
-    return [name for name in declaration.secret_fields() if not fields[name].is_required()]
+    required = declaration.secret_fields() - declaration.optional_secrets.keys()
+    return [name for name in required if not fields[name].is_required()]
 
 
 def test_declarations_and_engines_are_twins():
@@ -54,6 +56,17 @@ class TestEach:
 
     def test_no_secret_has_a_default(self, kind):
         assert secrets_with_a_default(CONNECTORS[kind]) == []
+
+    def test_an_optional_secret_is_nothing_when_it_is_not_given(self, kind):
+        """Nothing else can fill it, and a setting that can be read says whether it is there."""
+        declaration = CONNECTORS[kind]
+        fields = declaration.config.model_fields
+        for secret, sign in declaration.optional_secrets.items():
+            assert fields[secret].default is None
+            assert fields[sign].default is None
+            assert sign not in declaration.secret_fields()
+            assert secret in declaration.secrets_stored_with({sign: "x"})
+            assert secret not in declaration.secrets_stored_with({})
 
     def test_every_setting_says_what_it_is(self, kind):
         fields = CONNECTORS[kind].config.model_fields
@@ -75,5 +88,7 @@ def test_these_tests_can_fail():
         token: SecretStr = Field(default=SecretStr("x"))
 
     assert open_secrets(Careless) == ["password"]
-    careless = SimpleNamespace(config=Careless, secret_fields=lambda: {"token"})
+    careless = SimpleNamespace(
+        config=Careless, secret_fields=lambda: {"token"}, optional_secrets={}
+    )
     assert secrets_with_a_default(careless) == ["token"]
