@@ -4,6 +4,7 @@ Pydantic's own 422 echoes the submitted input, also of secret fields: only locat
 message are taken from it here.
 """
 
+import json
 import logging
 import uuid
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from control_plane.core.database_errors import RETRY_AFTER_SECONDS, translate
 from control_plane.core.errors import DatanikaError, FieldError, Throttled
 from control_plane.core.middleware import SECURITY_HEADERS
 
@@ -36,7 +38,19 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(DataError, _on_data_error)
+    app.add_exception_handler(UnicodeEncodeError, _on_half_a_character)
+    app.add_exception_handler(SQLAlchemyError, _on_database_error)
     app.add_exception_handler(Exception, _on_unexpected)
+
+
+class ProblemResponse(JSONResponse):
+    """A problem's JSON in ASCII: what a caller sent may hold what UTF-8 has no bytes for."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        """Returns the body."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def validation_field_errors(errors: Sequence[Any], *, skip: int = 0) -> tuple[FieldError, ...]:
@@ -72,7 +86,7 @@ def _render(
     }
     if errors:
         body["errors"] = [{"pointer": e.pointer, "detail": e.detail} for e in errors]
-    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE)
+    return ProblemResponse(body, status_code=status)
 
 
 def _on_datanika_error(request: Request, error: Exception) -> JSONResponse:
@@ -118,6 +132,34 @@ def _on_data_error(request: Request, error: Exception) -> JSONResponse:
         title="Invalid input",
         detail="A value cannot be stored: it has a NUL character or is a number out of range.",
     )
+
+
+def _on_half_a_character(request: Request, _: Exception) -> JSONResponse:
+    """JSON can escape one half of a surrogate pair; no text that is stored or hashed can."""
+    return _render(
+        request,
+        status=422,
+        code="invalid",
+        title="Invalid input",
+        detail="A text has half of a surrogate pair (\\ud800 to \\udfff): it is no character.",
+    )
+
+
+def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    known = translate(error) if isinstance(error, SQLAlchemyError) else None
+    if known is None:
+        raise error
+    logger.warning("refused by the database: %s", _reason(error))
+    response = _on_datanika_error(request, known)
+    if known.is_retryable:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _reason(error: Exception) -> str:
+    """Returns what kind of error it was, without the statement and its values."""
+    original = getattr(error, "orig", None) or error
+    return f"{type(original).__name__} {getattr(original, 'sqlstate', None) or ''}".strip()
 
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
