@@ -45,7 +45,7 @@ def decode_cursor(cursor: str) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         position = json.loads(base64.urlsafe_b64decode(padded))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         position = None
     if not isinstance(position, list):
         raise Invalid.field("/cursor", "is not a cursor of this API; use `next_cursor` as it came")
@@ -61,7 +61,8 @@ def cursor_id(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     position = decode_cursor(cursor)
-    if len(position) != 1 or not isinstance(position[0], int):
+    # `true` is an int for Python, and none for the database.
+    if len(position) != 1 or type(position[0]) is not int:
         raise Invalid.field("/cursor", "is not a cursor of this list")
     return position[0]
 

@@ -54,6 +54,9 @@ def test_no_cursor_is_the_beginning():
         encode_cursor("1"),
         encode_cursor(1, 2),
         encode_cursor(None),
+        encode_cursor(True),
+        encode_cursor(1.0),
+        base64.urlsafe_b64encode(b"[" * 100_000).decode(),
     ],
 )
 def test_another_lists_cursor_is_refused(cursor):
