@@ -23,3 +23,9 @@ UPLOAD_STEP = "upload"
 
 DBT_STEP = "dbt"
 """First part of the name of a step that builds a dbt project's models."""
+
+WAITS_FOR_UNLOCK = (
+    "Waiting: the platform is sealed, so no credentials can be read. "
+    "The run starts when an operator has unlocked it (datanika unlock)."
+)
+"""What a queued run says once, as an engine event, while the platform is sealed."""

@@ -89,6 +89,7 @@ class Launches:
     ) -> None:
         self._slots = cast("Slots", request.app.state.launch_slots)
         self._caller = caller
+        self._vault = cast("Vault", request.app.state.vault)
         self._factory = factory
         self._launcher = RunLauncher(factory, dagster, caller)
         self._key = idempotency_key
@@ -111,7 +112,7 @@ class Launches:
         with self._slots.take(self._caller.org_id):
             run = self._launcher.launch(targets, self._key)
         self._response.headers["Location"] = f"/api/v1/orgs/{self._caller.org}/runs/{run.id}"
-        return RunSummary.model_validate(run)
+        return service.with_reason(RunSummary.model_validate(run), self._vault)
 
 
 LaunchesDep = Annotated[Launches, Depends()]
@@ -139,6 +140,7 @@ def launch_transformation(transformation_id: int, launches: LaunchesDep) -> RunS
 def list_runs(
     caller: Reader,
     session: SessionDep,
+    vault: VaultDep,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
     status: Annotated[RunStatus | None, Query(description="Only runs in this status.")] = None,
@@ -148,15 +150,18 @@ def list_runs(
     page, has_more = cut(rows, limit)
     last = page[-1] if has_more else None
     return Page(
-        data=[RunSummary.model_validate(run) for run in page],
+        data=[service.with_reason(RunSummary.model_validate(run), vault) for run in page],
         next_cursor=encode_cursor(last.created_at.isoformat(), last.id) if last else None,
     )
 
 
 @router.get("/runs/{run_id}")
-def get_run(run_id: str, caller: Reader, session: SessionDep, dagster: DagsterDep) -> RunView:
+def get_run(
+    run_id: str, caller: Reader, session: SessionDep, dagster: DagsterDep, vault: VaultDep
+) -> RunView:
     """Returns a run with its tables, models, checks and steps."""
-    return service.view_run(service.get_run(session, caller, run_id), caller, dagster)
+    run = service.get_run(session, caller, run_id)
+    return service.with_reason(service.view_run(run, caller, dagster), vault)
 
 
 @router.get("/runs/{run_id}/logs")

@@ -6,7 +6,14 @@ from typing import Any
 from control_plane.runs.dagster import LogEvent
 from control_plane.runs.schemas import RunAsset, RunCheck, RunLogLine
 from datanika_manifest.names import join
-from datanika_manifest.run_records import BACKEND, DBT_STEP, DURATION_SECONDS, FAILURES, ROW_COUNT
+from datanika_manifest.run_records import (
+    BACKEND,
+    DBT_STEP,
+    DURATION_SECONDS,
+    FAILURES,
+    ROW_COUNT,
+    WAITS_FOR_UNLOCK,
+)
 
 # What Dagster writes about its own machinery; of no use to somebody who reads a run's log.
 _ENGINE_NOISE = frozenset(
@@ -96,8 +103,12 @@ def log_lines(events: Iterable[LogEvent]) -> list[RunLogLine]:
             message=_message(event),
         )
         for event in events
-        if event.kind not in _ENGINE_NOISE and "timestamp" in event.fields
+        if "timestamp" in event.fields and not _is_noise(event)
     ]
+
+
+def _is_noise(event: LogEvent) -> bool:
+    return event.kind in _ENGINE_NOISE and event.fields["message"] != WAITS_FOR_UNLOCK
 
 
 def _message(event: LogEvent) -> str:

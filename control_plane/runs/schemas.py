@@ -73,6 +73,10 @@ class RunSummary(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     error: str | None
+    waiting_for: Literal["unlock"] | None = Field(
+        default=None,
+        description="What keeps a pending run from starting: `unlock` while the platform is sealed.",
+    )
 
 
 class RunView(RunSummary):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -11,16 +12,19 @@ from control_plane.access.task_tokens.holders import RUN
 from control_plane.access.task_tokens.service import MintedToken, mint_token, revoke_run_tokens
 from control_plane.audit.service import Actor
 from control_plane.core.errors import Forbidden, NotFound
+from control_plane.core.vault import Vault
 from control_plane.manifest.service import get_manifest
 from control_plane.runs import results
 from control_plane.runs.attribution import attribute, find_launch, record_run
 from control_plane.runs.dagster import MAXIMUM_LOG_PAGE, DagsterClient, LogEvent
-from control_plane.runs.models import Run, RunTrigger
+from control_plane.runs.models import Run, RunStatus, RunTrigger
 from control_plane.runs.repository import RunRepository
-from control_plane.runs.schemas import RunLog, RunStep, RunView
+from control_plane.runs.schemas import RunLog, RunStep, RunSummary, RunView
 from control_plane.runs.status import ENDED
 from datanika_manifest import selection
 from datanika_manifest.code_location import CodeLocation
+
+View = TypeVar("View", bound=RunSummary)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,13 @@ def get_run(session: Session, caller: Caller, run_id: str) -> Run:
         NotFound: The org has no such run.
     """
     return RunRepository(session, caller.org_id).get(run_id)
+
+
+def with_reason(view: View, vault: Vault) -> View:
+    """Returns the view of a run, with what keeps it from starting."""
+    if view.status == RunStatus.PENDING and vault.is_sealed:
+        view.waiting_for = "unlock"
+    return view
 
 
 def view_run(run: Run, caller: Caller, dagster: DagsterClient) -> RunView:

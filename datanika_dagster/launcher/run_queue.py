@@ -16,11 +16,7 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 )
 
 from datanika_dagster.launcher.seal_knowledge import Seal, SealKnowledge, ask_control_plane
-
-WAITS = (
-    "Waiting: the platform is sealed, so no credentials can be read. "
-    "The run starts when an operator has unlocked it (datanika unlock)."
-)
+from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 
 
 class SealedRunQueue(QueuedRunCoordinatorDaemon):
@@ -64,7 +60,7 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
                 self._told.add(run.run_id)
                 if not _was_told(instance, run):
                     data = EngineEventData(metadata={"waiting_for": "unlock"})
-                    instance.report_engine_event(WAITS, run, data)
+                    instance.report_engine_event(WAITS_FOR_UNLOCK, run, data)
             yield None
 
 
@@ -80,4 +76,4 @@ def _was_told(instance: DagsterInstance, run: DagsterRun) -> bool:
     """Returns whether the run's log says it already, as after a restart of the daemon."""
     told = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ENGINE_EVENT)
     events = (record.event_log_entry.dagster_event for record in told.records)
-    return any(event is not None and event.message == WAITS for event in events)
+    return any(event is not None and event.message == WAITS_FOR_UNLOCK for event in events)

@@ -11,9 +11,10 @@ from dagster import DagsterEventType, DagsterRunStatus
 
 from datanika_dagster.automation.schedules import schedule_definitions
 from datanika_dagster.launcher import seal_knowledge
-from datanika_dagster.launcher.run_queue import WAITS, SealedRunQueue
+from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.seal_knowledge import Seal, SealKnowledge, ask_control_plane
 from datanika_manifest.automation import Schedule
+from datanika_manifest.run_records import WAITS_FOR_UNLOCK as WAITS
 from tests.datanika_dagster.launcher.conftest import FLIGHTS
 from tests.datanika_dagster.support.graphql import terminate
 from tests.datanika_dagster.support.manifests import manifest
