@@ -5,7 +5,6 @@ message are taken from it here.
 """
 
 import json
-import json
 import logging
 import uuid
 from collections.abc import Sequence
@@ -40,19 +39,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(DataError, _on_data_error)
     app.add_exception_handler(UnicodeEncodeError, _on_half_a_character)
-    app.add_exception_handler(UnicodeEncodeError, _on_half_a_character)
     app.add_exception_handler(SQLAlchemyError, _on_database_error)
     app.add_exception_handler(Exception, _on_unexpected)
-
-
-class ProblemResponse(JSONResponse):
-    """A problem's JSON in ASCII: what a caller sent may hold what UTF-8 has no bytes for."""
-
-    media_type = MEDIA_TYPE
-
-    def render(self, content: Any) -> bytes:
-        """Returns the body."""
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class ProblemResponse(JSONResponse):
@@ -143,17 +131,6 @@ def _on_data_error(request: Request, error: Exception) -> JSONResponse:
         code="invalid",
         title="Invalid input",
         detail="A value cannot be stored: it has a NUL character or is a number out of range.",
-    )
-
-
-def _on_half_a_character(request: Request, _: Exception) -> JSONResponse:
-    """JSON can escape one half of a surrogate pair; no text that is stored or hashed can."""
-    return _render(
-        request,
-        status=422,
-        code="invalid",
-        title="Invalid input",
-        detail="A text has half of a surrogate pair (\\ud800 to \\udfff): it is no character.",
     )
 
 
