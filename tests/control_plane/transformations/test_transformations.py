@@ -1,5 +1,6 @@
 """Transformations through the REST API: dbt itself refuses what cannot work."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -216,3 +217,60 @@ def test_an_upload_stays_while_a_model_selects_from_it(api, model, upload):
     answer = api.delete(f"/orgs/{api.org}/uploads/{upload['id']}")
     assert answer.status_code == 409
     assert "transformation 'stg_flights'" in answer.json()["detail"]
+
+
+class TestChangesAtTheSameTime:
+    def test_one_is_saved_and_the_other_one_told(self, api, model):
+        """Both are read by dbt for a second; the one that is saved first is the one that counts."""
+
+        def change(description: str):
+            return api.patch(url(api, model), json={"description": description})
+
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(change, ["First", "Second"]))
+        saved = [answer.json() for answer in answers if answer.status_code == 200]
+        assert {answer.status_code for answer in answers} <= {200, 409}
+        row = api.get(url(api, model)).json()
+        assert row["version"] == 1 + len(saved)
+        assert row in saved
+
+    def test_if_match(self, api, model):
+        answer = api.patch(url(api, model), json={"description": "x"}, headers={"If-Match": '"7"'})
+        assert answer.status_code == 412
+        answer = api.patch(url(api, model), json={"description": "x"}, headers={"If-Match": '"1"'})
+        assert (answer.status_code, answer.headers["ETag"]) == (200, '"2"')
+
+
+class TestRestore:
+    def test_dbt_reads_it_again(self, api, model, body):
+        sql = "select carrier from {{ ref('stg_flights') }}"
+        other = created(api, "transformations", {**body, "name": "m1", "sql": sql, "tests": []})
+        for row in (other, model):
+            assert api.delete(url(api, row)).status_code == 204
+        answer = api.post(f"{url(api, other)}/restore")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "'m1' cannot be restored" in answer.json()["detail"]
+        assert "stg_flights" in answer.json()["detail"]
+        for row in (model, other):
+            answer = api.post(f"{url(api, row)}/restore")
+            assert (answer.status_code, answer.headers["ETag"]) == (200, '"3"')
+        assert api.delete(url(api, other)).status_code == 204
+
+    def test_a_name_that_is_taken_by_now(self, api, model, body):
+        api.delete(url(api, model))
+        other = created(api, "transformations", {**body, "name": "STG-Flights", "tests": []})
+        answer = api.post(f"{url(api, model)}/restore")
+        assert answer.status_code == 409
+        assert "'STG-Flights' already" in answer.json()["detail"]
+        api.delete(url(api, other))
+
+    def test_of_a_deleted_connection(self, api, body, database):
+        name = "Short-lived"
+        other = created(api, "connections", database.connection(name=name, direction="both"))
+        values = {"connection_id": other["id"], "sql": "select 1 as flight_id", "tests": []}
+        row = created(api, "transformations", {**body, **values})
+        assert api.delete(url(api, row)).status_code == 204
+        assert api.delete(f"/orgs/{api.org}/connections/{other['id']}").status_code == 204
+        answer = api.post(f"{url(api, row)}/restore")
+        assert answer.status_code == 409
+        assert answer.json()["detail"] == f"The connection '{name}' is deleted; restore it first."

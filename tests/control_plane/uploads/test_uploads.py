@@ -200,3 +200,22 @@ class TestList:
             assert stranger.get(url(stranger, upload)).status_code == 404
             assert stranger.patch(url(stranger, upload), json={"name": "x"}).status_code == 404
             assert stranger.delete(url(stranger, upload)).status_code == 404
+
+
+class TestRestore:
+    def test_is_compared_with_the_source_again(self, api, body, source):
+        source.execute("create table short_lived (a integer)")
+        names = {"mode": "full_database", "table_names": ["short_lived"]}
+        row = created(api, "uploads", {**body, "name": "Short", "config": names})
+        assert api.delete(url(api, row)).status_code == 204
+        source.execute("drop table short_lived")
+        sync = f"/orgs/{api.org}/connections/{body['source_connection_id']}/metadata/sync"
+        assert api.post(sync).status_code == 200
+        answer = api.post(f"{url(api, row)}/restore")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "'Short' cannot be restored" in answer.json()["detail"]
+        assert "short_lived" in answer.json()["detail"]
+        source.execute("create table short_lived (a integer)")
+        answer = api.post(f"{url(api, row)}/restore")
+        assert (answer.status_code, answer.headers["ETag"]) == (200, '"3"')
+        assert api.delete(url(api, row)).status_code == 204
