@@ -92,3 +92,9 @@ def split_config(declaration: ConnectorDeclaration, config: dict[str, Any]) -> S
         elif value is not None:
             public[name] = value
     return SplitConfig(public, secrets)
+
+
+def needs_secrets(declaration: ConnectorDeclaration) -> bool:
+    """Tells whether a connection of this kind cannot be without secrets."""
+    fields = declaration.config.model_fields
+    return any(fields[name].is_required() for name in declaration.secret_fields())

@@ -127,7 +127,9 @@ def test_connection(
     vault: VaultDep,
 ) -> ConnectionTestResult:
     """Connects now and tells what happened, with a reason that can be acted on."""
-    row = services(caller).get(connection_id)
+    service = services(caller)
+    row = service.get(connection_id)
+    service.refuse_destroyed(row)
     started_at = time.monotonic()
     try:
         value = OrgTasks.of(factory, tasks, vault, caller).run(

@@ -11,6 +11,7 @@ from control_plane.audit.service import AuditLog
 from control_plane.connections.config import (
     check_direction,
     get_declaration,
+    needs_secrets,
     refuse_secrets_elsewhere,
     split_config,
 )
@@ -25,6 +26,7 @@ from control_plane.connections.schemas import (
 from control_plane.core.errors import Conflict, FieldError, InvalidState
 from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.core.vault import Vault
+from control_plane.tenancy.errors import KeysDestroyed
 from control_plane.tenancy.repository import Deleted
 from control_plane.tenancy.secrets import OrgSecrets
 from datanika_manifest.connectors.base import Direction
@@ -114,7 +116,8 @@ class ConnectionService(ResourceService[Connection]):
         if body.config is None:
             return self._update(row, values)
         refuse_secrets_elsewhere(declaration, row.config, body.config)
-        secrets = self.secrets_of(row)
+        # Not `secrets_of`: destroyed ones are given anew here.
+        secrets = self._secrets.read(row)
         split = split_config(declaration, {**row.config, **secrets, **body.config})
         values["config"] = split.public
         if split.secrets == secrets:
@@ -130,8 +133,29 @@ class ConnectionService(ResourceService[Connection]):
 
         Raises:
             Sealed: The keys that were given do not open them.
+            KeysDestroyed: They were erased, and nobody has given them again.
         """
+        self.refuse_destroyed(row)
         return self._secrets.read(row)
+
+    def refuse_destroyed(self, row: Connection) -> None:
+        """Refuses a connection whose secrets were erased with its org.
+
+        Raises:
+            KeysDestroyed: They were, and nobody has given them again.
+        """
+        declaration = CONNECTORS[row.connector]
+        if row.secrets is not None or not needs_secrets(declaration):
+            return
+        hope = (
+            "the platform is making new ones"
+            if declaration.is_managed
+            else f"give {', '.join(sorted(declaration.secret_fields()))} again"
+        )
+        raise KeysDestroyed(
+            f"The secrets of the connection '{row.name}' were destroyed with the organization's "
+            f"keys; {hope}."
+        )
 
     def redeem_connections(self, connection_ids: Sequence[int]) -> dict[str, RedeemedConnection]:
         """Returns connections with their secrets, by slug, for the holder of a task token.
