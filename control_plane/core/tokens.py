@@ -16,4 +16,5 @@ def new_token(prefix: str) -> str:
 
 def hash_token(token: str) -> str:
     """Returns the hexadecimal SHA-256 under which a token is stored."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # JSON can carry half a surrogate pair, which is no UTF-8: just another unknown token.
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -82,7 +82,7 @@ class Captcha:
         """
         if self.site_key is None or self._secret is None:
             return
-        if not token or len(token) > MAXIMUM_TOKEN_CHARACTERS:
+        if not token or len(token) > MAXIMUM_TOKEN_CHARACTERS or not token.isascii():
             raise CaptchaFailed("Send the reCAPTCHA token of this page as captcha_token.")
         form = {"secret": self._secret.get_secret_value(), "response": token}
         if client_address is not None:

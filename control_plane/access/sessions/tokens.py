@@ -17,6 +17,7 @@ from control_plane.core.errors import Unauthorized
 
 ALGORITHM = "HS256"
 ISSUER = "datanika"
+MINIMUM_KEY_BYTES = 32
 ACCESS_LIFETIME = timedelta(minutes=15)
 SERVICE_LIFETIME = timedelta(days=365)
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "jti", "aud", "iss"]
@@ -60,10 +61,15 @@ class TokenSigner:
     """Makes and checks the signed tokens.
 
     Args:
-        secret_key: At least 32 bytes.
+        secret_key: At least 32 bytes (RFC 7518, section 3.2).
+
+    Raises:
+        ValueError: The key is shorter.
     """
 
     def __init__(self, secret_key: str) -> None:
+        if len(secret_key.encode()) < MINIMUM_KEY_BYTES:
+            raise ValueError(f"the signing key must have at least {MINIMUM_KEY_BYTES} bytes")
         self._key = secret_key
 
     def __repr__(self) -> str:
