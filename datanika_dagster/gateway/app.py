@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from datanika_dagster import settings
-from datanika_dagster.gateway.guard import PREFIX, Addresses, Guard
+from datanika_dagster.gateway.guard import PREFIX, Guard
+from datanika_dagster.gateway.origins import Addresses
 from datanika_dagster.gateway.sessions import Sessions
 from datanika_dagster.gateway.workspace import SupervisedWorkspace, WorkspaceWatcher
 

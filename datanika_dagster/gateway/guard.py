@@ -4,43 +4,34 @@ Dagster's own server knows no login and accepts GraphQL by GET and as plain text
 platform operators and the control plane itself may pass, since behind it is every org.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datanika_dagster.errors import ControlPlaneRefused, ControlPlaneUnreachable
+from datanika_dagster.gateway import origins
+from datanika_dagster.gateway.origins import Addresses
 from datanika_dagster.gateway.problems import problem
 from datanika_dagster.gateway.sessions import Sessions
 
 PREFIX = "/dagster"
 HEALTH_PATH = f"{PREFIX}/_health"
 GRAPHQL_PATH = f"{PREFIX}/graphql"
-SAFE_METHODS = frozenset({"GET", "HEAD"})
+# What proves who somebody is: checked here, and nothing of Dagster's business.
+CREDENTIALS = frozenset({b"cookie", b"authorization"})
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+# Beside Dagster's own policy for its page: browsers apply both.
+FRAME_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
 CLOSE_UNAUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where people reach things.
-
-    Attributes:
-        login_url: The control plane's login page.
-        dagster_url: This server, with its path prefix.
-    """
-
-    login_url: str
-    dagster_url: str
-
-    def origin(self) -> str:
-        """Returns the origin that browsers send for pages of this server."""
-        parts = urlsplit(self.dagster_url)
-        return f"{parts.scheme}://{parts.netloc}"
 
 
 class Guard:
@@ -64,18 +55,32 @@ class Guard:
         elif scope["type"] == "http" and scope["path"] == HEALTH_PATH:
             await Response('{"status": "ok"}', media_type="application/json")(scope, receive, send)
         elif scope["type"] in ("http", "websocket"):
-            refusal = await self._refusal(scope)
-            await (refusal or self._app)(scope, receive, send)
+            refusal = await self._refusal(HTTPConnection(scope))
+            inner = refusal or self._app
+            await inner(_without_credentials(scope), receive, _with_security_headers(send))
 
-    async def _refusal(self, scope: Scope) -> ASGIApp | None:
-        connection = HTTPConnection(scope)
-        reason = self._forged(connection)
-        if reason:
-            return self._no(connection, HTTPStatus.FORBIDDEN, "request.origin", reason)
-        try:
-            session = await run_in_threadpool(
-                self._sessions.of, connection.headers, fresh=_may_change_something(scope)
+    async def _refusal(self, connection: HTTPConnection) -> ASGIApp | None:
+        return (
+            self._foreign(connection) or await self._unknown(connection) or _malformed(connection)
+        )
+
+    def _foreign(self, connection: HTTPConnection) -> ASGIApp | None:
+        """Refuses what may be another site's doing."""
+        if origins.wrong_host(connection, self._addresses):
+            reason = (
+                "This server is not reached under that host name; see DATANIKA_DAGSTER_PUBLIC_URL."
             )
+            return self._no(connection, HTTPStatus.MISDIRECTED_REQUEST, "request.host", reason)
+        if origins.is_forged(connection, self._addresses):
+            reason = "The request comes from a page of another site."
+            return self._no(connection, HTTPStatus.FORBIDDEN, "request.origin", reason)
+        return None
+
+    async def _unknown(self, connection: HTTPConnection) -> ASGIApp | None:
+        """Refuses those who may not use this server."""
+        is_fresh = origins.may_change_something(connection)
+        try:
+            session = await run_in_threadpool(self._sessions.of, connection.headers, fresh=is_fresh)
         except ControlPlaneRefused as refusal:
             # A service token of a process that has no business here.
             return self._no(connection, HTTPStatus.FORBIDDEN, "permission.denied", refusal.detail)
@@ -86,17 +91,7 @@ class Guard:
         if not session.is_platform_operator:
             reason = "Only platform operators may use Dagster's own pages."
             return self._no(connection, HTTPStatus.FORBIDDEN, "permission.denied", reason)
-        return _malformed(connection)
-
-    def _forged(self, connection: HTTPConnection) -> str | None:
-        """Returns why a request may be another site's doing; browsers always name the origin."""
-        origin = connection.headers.get("origin")
-        is_page = connection.scope["type"] == "http" and connection.scope["method"] in SAFE_METHODS
-        if origin is None or is_page or origin == self._addresses.origin():
-            return None
-        if urlsplit(origin).netloc == connection.headers.get("host"):
-            return None
-        return "The request comes from a page of another site."
+        return None
 
     def _login(self, connection: HTTPConnection) -> ASGIApp:
         accepts_html = "text/html" in connection.headers.get("accept", "")
@@ -128,19 +123,33 @@ class _Closed:
         await send({"type": "websocket.close", "code": self._code})
 
 
-def _may_change_something(scope: Scope) -> bool:
-    return scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+def _without_credentials(scope: Scope) -> Scope:
+    """Returns a request as Dagster gets it: nothing that logs or renders it can show a session."""
+    kept = [(name, value) for name, value in scope["headers"] if name.lower() not in CREDENTIALS]
+    return {**scope, "headers": kept}
+
+
+def _with_security_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = dict(SECURITY_HEADERS)
+            theirs = [(k, v) for k, v in message.get("headers", ()) if k.lower() not in own]
+            message = {**message, "headers": [*theirs, *SECURITY_HEADERS, FRAME_POLICY]}
+        await send(message)
+
+    return send_with_headers
 
 
 def _malformed(connection: HTTPConnection) -> ASGIApp | None:
-    if connection.scope["type"] == "websocket" or connection.scope["path"] != GRAPHQL_PATH:
+    """Refuses GraphQL other than by POST, and every body that is no JSON."""
+    if connection.scope["type"] == "websocket":
         return None
-    if connection.scope["method"] != "POST":
+    method = connection.scope["method"]
+    if connection.scope["path"] == GRAPHQL_PATH and method != "POST":
         return problem(
             HTTPStatus.METHOD_NOT_ALLOWED, "graphql.method", "GraphQL is answered by POST only."
         )
-    media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if method not in origins.SAFE_METHODS and not origins.is_json(connection):
         return problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "graphql.media_type", "Send application/json."
         )

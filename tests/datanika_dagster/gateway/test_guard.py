@@ -4,13 +4,14 @@ import time
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from datanika_dagster.gateway import sessions
-from datanika_dagster.gateway.guard import Addresses, Guard
+from datanika_dagster.gateway.guard import Guard
+from datanika_dagster.gateway.origins import Addresses
 from datanika_dagster.gateway.sessions import Sessions
 from tests.datanika_dagster.support.control_plane_stand_in import (
     MEMBER_COOKIE,
@@ -30,6 +31,8 @@ def control_plane():
 
 
 async def page(request):
+    if request.url.path == "/dagster/echo":
+        return JSONResponse(dict(request.headers))
     return PlainTextResponse("let through")
 
 
@@ -134,6 +137,27 @@ class TestForm:
         assert answer.status_code == 403
         assert answer.json()["code"] == "request.origin"
 
+    @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+    @pytest.mark.parametrize("origin", [{}, {"Origin": ORIGIN}])
+    def test_nor_does_an_old_browser_hide_one(self, client, site, origin):
+        headers = operator(**{"Sec-Fetch-Site": site}, **origin)
+        answer = client.post("/dagster/graphql", json=QUERY, headers=headers)
+        assert answer.json()["code"] == "request.origin"
+
+    @pytest.mark.parametrize(
+        "media_type",
+        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""],
+    )
+    @pytest.mark.parametrize(
+        "path", ["/dagster/report_asset_materialization/a", "/dagster/anything"]
+    )
+    def test_no_form_changes_anything_anywhere(self, client, path, media_type):
+        headers = operator(**{"Content-Type": media_type})
+        answer = client.post(f"{path}?asset_key=a", content=b"{}", headers=headers)
+        assert answer.status_code == 415
+        answer = client.delete(path, headers=operator())
+        assert answer.status_code == 415
+
     def test_our_own_pages_are_not(self, client):
         answer = client.post("/dagster/graphql", json=QUERY, headers=operator(Origin=ORIGIN))
         assert answer.status_code == 200
@@ -141,7 +165,9 @@ class TestForm:
 
 class TestWebSocket:
     def test_an_operators_is_accepted(self, client):
-        with client.websocket_connect("/dagster/graphql", headers=operator(Origin=ORIGIN)):
+        with client.websocket_connect(
+            "ws://dagster.example/dagster/graphql", headers=operator(Origin=ORIGIN)
+        ):
             pass
 
     @pytest.mark.parametrize(
@@ -150,15 +176,80 @@ class TestWebSocket:
             ({}, 4401),
             ({"Cookie": MEMBER_COOKIE}, 4403),
             ({"Cookie": OPERATOR_COOKIE, "Origin": "http://evil.example"}, 4403),
+            ({"Cookie": OPERATOR_COOKIE, "Origin": "null"}, 4403),
+            ({"Cookie": OPERATOR_COOKIE, "Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}, 4403),
+            # Every browser names the origin of a WebSocket.
+            ({"Cookie": OPERATOR_COOKIE}, 4403),
         ],
     )
     def test_others_are_refused_at_the_handshake(self, client, headers, code):
         with (
             pytest.raises(WebSocketDisconnect) as refused,
-            client.websocket_connect("/dagster/graphql", headers=headers),
+            client.websocket_connect("ws://dagster.example/dagster/graphql", headers=headers),
         ):
             pass
         assert refused.value.code == code
+
+    def test_a_programs_with_a_token_needs_no_page(self, client):
+        token = {"Authorization": "Bearer service-control-plane"}
+        with client.websocket_connect("ws://dagster.example/dagster/graphql", headers=token):
+            pass
+
+
+class TestHost:
+    @pytest.mark.parametrize(
+        "host",
+        ["evil.example", "dagster.example.evil.example", "10.0.0.1", "", "[::1", "127.0.0.1.evil"],
+    )
+    def test_another_name_for_this_server_is_refused(self, client, host):
+        """Also together with the origin that a rebound page has."""
+        headers = operator(Host=host, Origin=f"http://{host}")
+        for answer in (
+            client.get("/dagster/", headers=headers),
+            client.post("/dagster/graphql", json=QUERY, headers=headers),
+        ):
+            assert answer.status_code == 421
+            assert answer.json()["code"] == "request.host"
+
+    @pytest.mark.parametrize(
+        "host",
+        ["dagster.example", "DAGSTER.example:8701", "control.example", "localhost:9", "[::1]:1"],
+    )
+    def test_the_public_names_and_this_machine_are_not(self, client, host):
+        assert client.get("/dagster/", headers=operator(Host=host)).status_code == 200
+
+    def test_a_tunnels_page_is_our_own(self, client):
+        headers = operator(Host="127.0.0.1:9999", Origin="http://127.0.0.1:9999")
+        assert client.post("/dagster/graphql", json=QUERY, headers=headers).status_code == 200
+        headers = operator(Host="127.0.0.1:9999", Origin="http://127.0.0.1:1")
+        assert client.post("/dagster/graphql", json=QUERY, headers=headers).status_code == 403
+
+    def test_our_own_processes_use_names_of_their_network(self, client):
+        token = {"Authorization": "Bearer service-control-plane", "Host": "gateway:8701"}
+        assert client.post("/dagster/graphql", json=QUERY, headers=token).status_code == 200
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("headers", [operator(), {}, operator(Host="evil.example")])
+    def test_have_the_security_headers(self, client, headers):
+        answer = client.get("/dagster/", headers=headers)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+    def test_dagster_never_sees_a_session(self, client):
+        for shown in (operator(), {"Authorization": "Bearer service-control-plane"}):
+            answer = client.get("/dagster/echo", headers=shown | {"X-Other": "kept"})
+            assert answer.json().get("x-other") == "kept"
+            assert not {"cookie", "authorization"} & answer.json().keys()
+
+    def test_no_session_is_logged(self, client, caplog):
+        caplog.set_level("DEBUG")
+        client.get("/dagster/?secret=canary-query", headers=operator())
+        client.post("/dagster/graphql", json=QUERY, headers=operator(Origin="null"))
+        ours = [record.getMessage() for record in caplog.records if record.name != "httpx2"]
+        assert OPERATOR_COOKIE.split("=")[1] not in " ".join(ours)
 
 
 class TestMemory:
