@@ -71,10 +71,11 @@ class OAuthRepository:
             .returning(OAuthCode)
         )
 
-    def delete_codes_made_before(self, moment: datetime) -> int:
-        """Removes codes that are older, and returns how many."""
-        statement = delete(OAuthCode).where(OAuthCode.created_at < moment).returning(OAuthCode.id)
-        return len(self.session.scalars(statement).all())
+    def delete_codes_made_before(self, moment: datetime) -> None:
+        """Removes older codes; those that somebody else is removing are left to them."""
+        old = select(OAuthCode.id).where(OAuthCode.created_at < moment)
+        locked = old.with_for_update(skip_locked=True)
+        self.session.execute(delete(OAuthCode).where(OAuthCode.id.in_(locked)))
 
     def void_password_resets(self, user_id: int, now: datetime) -> int:
         """Makes a user's open password resets useless, and returns how many there were."""

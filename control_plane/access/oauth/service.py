@@ -159,6 +159,7 @@ class ProviderSignIn:
         for _ in range(2):
             try:
                 with transaction(self._factory) as session:
+                    remove_old_codes(session)
                     resolved = AccountResolver(session, self._visitor, gate).resolve(account)
                     return _add_code(session, attempt, resolved)
             except IntegrityError:
@@ -174,13 +175,13 @@ class ProviderSignIn:
         self._throttle.count(sign_ups_from(self._settings, self._visitor.address))
 
 
-def remove_old_codes(session: Session) -> int:
-    """Deletes codes whose attempt is over, and returns how many.
+def remove_old_codes(session: Session) -> None:
+    """Deletes codes whose attempt is over; each sign-in does it for those before it.
 
     Not when the code has expired: as long as the attempt's cookie is valid, the row is what makes
     its state count only once.
     """
-    return OAuthRepository(session).delete_codes_made_before(utc_now() - 2 * LIFETIME)
+    OAuthRepository(session).delete_codes_made_before(utc_now() - 2 * LIFETIME)
 
 
 def _callback(query: CallbackQuery) -> Callback:
