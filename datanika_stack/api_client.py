@@ -42,6 +42,7 @@ class ApiError(Exception):
         detail: One sentence for people.
         errors: The fields that are wrong, with the reason of each.
         trace_id: Names the request in the control plane's log; None where it gave none.
+        retry_after_seconds: When it may work again; None where the answer does not say.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ApiError(Exception):
         *,
         errors: tuple[FieldError, ...] = (),
         trace_id: str | None = None,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -59,10 +61,13 @@ class ApiError(Exception):
         self.detail = detail
         self.errors = errors
         self.trace_id = trace_id
+        self.retry_after_seconds = retry_after_seconds
 
     def __str__(self) -> str:
         lines = [f"{self.detail} ({self.code})"]
         lines += [f"  {error.pointer or 'request'}: {error.detail}" for error in self.errors]
+        if self.retry_after_seconds is not None:
+            lines.append(f"  Try again in {self.retry_after_seconds} seconds.")
         if self.status >= httpx.codes.INTERNAL_SERVER_ERROR and self.trace_id:
             lines.append(f"  trace_id: {self.trace_id}")
         return "\n".join(lines)
@@ -130,9 +135,29 @@ class ApiClient:
         """Changes the given fields of a resource; raises as `get` does."""
         return self.request("PATCH", path, body=body)
 
-    def delete(self, path: str) -> None:
+    def put(self, path: str, body: Any) -> Any:
+        """Replaces a resource; raises as `get` does."""
+        return self.request("PUT", path, body=body)
+
+    def delete(self, path: str, params: Mapping[str, Any] | None = None) -> None:
         """Deletes a resource; raises as `get` does."""
-        self.request("DELETE", path)
+        self.request("DELETE", path, params=params)
+
+    def lines(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[str]:
+        """Yields the lines of a long answer as they come; raises as `get` does."""
+        # Renews an expired login first: a stream is not sent twice.
+        self.get("/auth/me")
+        call = self._http.build_request("GET", BASE_PATH + path, params=params)
+        response = self._send(call, is_streamed=True)
+        try:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield from response.iter_lines()
+        except httpx.TransportError as error:
+            raise ApiError(0, "client.cut", f"The answer broke off: {error}") from None
+        finally:
+            response.close()
 
     def pages(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """Yields every row of a list, page by page; raises as `get` does."""
@@ -169,11 +194,11 @@ class ApiClient:
             response = self._send(call)
         return _content(response)
 
-    def _send(self, request: httpx.Request) -> httpx.Response:
+    def _send(self, request: httpx.Request, *, is_streamed: bool = False) -> httpx.Response:
         if self._tokens:
             request.headers["Authorization"] = f"Bearer {self._tokens.access_token}"
         try:
-            return self._http.send(request)
+            return self._http.send(request, stream=is_streamed)
         except httpx.TimeoutException:
             raise ApiError(0, "client.timeout", f"{self.api_url} did not answer in time.") from None
         except httpx.TransportError as error:
@@ -219,6 +244,7 @@ def _problem(response: httpx.Response) -> ApiError:
         problem = {}
     detail = str(problem.get("detail") or problem.get("title") or fallback)
     errors = problem.get("errors") or []
+    retry_after = response.headers.get("Retry-After", "")
     return ApiError(
         status,
         str(problem.get("code") or f"http.{status}"),
@@ -227,4 +253,5 @@ def _problem(response: httpx.Response) -> ApiError:
             FieldError(str(e.get("pointer", "")), str(e.get("detail", ""))) for e in errors
         ),
         trace_id=problem.get("trace_id"),
+        retry_after_seconds=int(retry_after) if retry_after.isdecimal() else None,
     )

@@ -1,27 +1,27 @@
 """`datanika audit`: who did what."""
 
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from datanika_stack.cli.command import api_command
-from datanika_stack.cli.inputs import merge
+from datanika_stack.cli.audit_filters import COLUMNS, AuditFilters, export
+from datanika_stack.cli.command import NO_OUTPUT, api_command
 from datanika_stack.cli.resources import DEFAULT_LIMIT, Limit, noun
 from datanika_stack.cli.session import Session
 
 app = noun("The audit log: who did what; for admins.")
-COLUMNS = ("occurred_at", "actor_name", "action", "resource_type", "resource_id", "ip_address")
 
 
 @api_command(app, "list", columns=COLUMNS)
-def list_all(
-    session: Session,
-    action: Annotated[str | None, typer.Option(help="Only this action.")] = None,
-    resource_type: Annotated[str | None, typer.Option(help="Only this kind of resource.")] = None,
-    user_id: Annotated[int | None, typer.Option(help="Only what this user did.")] = None,
-    limit: Limit = DEFAULT_LIMIT,
-) -> Any:
+def list_all(session: Session, filters: AuditFilters, limit: Limit = DEFAULT_LIMIT) -> Any:
     """List what was done in the organization, the newest first."""
-    filters = merge({}, action=action, resource_type=resource_type, user_id=user_id)
-    return list(islice(session.client.pages(session.path("audit"), filters), limit))
+    return list(islice(session.client.pages(session.path("audit"), filters.parameters()), limit))
+
+
+@api_command(app, "export")
+def export_all(session: Session, filters: AuditFilters) -> Any:
+    """Write the whole log to standard output, one JSON object per line."""
+    for line in export(session, session.path("audit", "export"), filters):
+        typer.echo(line)
+    return NO_OUTPUT

@@ -23,6 +23,8 @@ from datanika_stack.settings import ClientSettings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+# What a command returns that has written its output itself.
+NO_OUTPUT = object()
 
 
 class CommandFailedError(Exception):
@@ -71,7 +73,8 @@ def api_command(
             common = _common_options(**{option: arguments.pop(option) for option in _COMMON})
             with _session(common) as session:
                 result = function(session, **_gathered(own, arguments))
-                show(result, columns=columns, as_json=common.as_json)
+                if result is not NO_OUTPUT:
+                    show(result, columns=columns, as_json=common.as_json)
 
         parameters = [*_flattened(own), *_COMMON.values()]
         run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]

@@ -80,16 +80,26 @@ def parse_settings(settings: list[str], *, secret_names: frozenset[str]) -> dict
     return values
 
 
-def read_secret(prompt: str, *, from_stdin: bool) -> str:
-    """Returns a secret from the first line of standard input, or asks for it without echo.
+def read_secret(
+    prompt: str, *, from_stdin: bool, file: str | None = None, is_new: bool = False
+) -> str:
+    """Returns a secret: the first line of a file or of standard input, or asked for without echo.
+
+    Args:
+        prompt: What to call it.
+        from_stdin: Take the next line of standard input.
+        file: Take the first line of this file, of standard input where it is `-`.
+        is_new: Ask twice, since nobody could correct a mistake later.
 
     Raises:
         UsageError: There is nobody to ask, or the secret is empty.
     """
-    if from_stdin:
-        secret = sys.stdin.readline().rstrip("\n")
+    if file is not None and file != STANDARD_INPUT:
+        secret = read_text(file).partition("\n")[0].rstrip("\r")
+    elif from_stdin or file == STANDARD_INPUT:
+        secret = sys.stdin.readline().rstrip("\r\n")
     elif sys.stdin.isatty():
-        secret = typer.prompt(prompt, hide_input=True, err=True)
+        secret = typer.prompt(prompt, hide_input=True, err=True, confirmation_prompt=is_new)
     else:
         raise UsageError(
             f"{prompt} is missing: standard input is no terminal, use --password-stdin."

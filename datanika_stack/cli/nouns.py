@@ -5,12 +5,20 @@ import typer
 from datanika_stack.cli import (
     audit,
     connection,
+    deleted,
     dependency,
     freshness_policy,
+    invitation,
     key,
+    login_session,
+    member,
+    operator,
     organization,
+    password,
+    platform_keys,
     run,
     schedule,
+    system,
     transformation,
     upload,
     warehouse,
@@ -20,6 +28,10 @@ from datanika_stack.cli.publishing import add_publishing
 
 NOUNS: dict[str, typer.Typer] = {
     "org": organization.app,
+    "member": member.app,
+    "invitation": invitation.app,
+    "session": login_session.app,
+    "password": password.app,
     "connection": connection.app,
     "upload": upload.app,
     "transformation": transformation.app,
@@ -29,7 +41,11 @@ NOUNS: dict[str, typer.Typer] = {
     "run": run.app,
     "key": key.app,
     "warehouse": warehouse.app,
+    "deleted": deleted.app,
     "audit": audit.app,
+    "keys": platform_keys.app,
+    "operator": operator.app,
+    "system": system.app,
 }
 
 
@@ -39,3 +55,4 @@ def add_nouns(app: typer.Typer) -> None:
     for name, noun in NOUNS.items():
         app.add_typer(noun, name=name)
     add_publishing(app)
+    platform_keys.add_unlocking(app)

@@ -12,7 +12,7 @@ from datanika_stack.cli.logins import Login
 from datanika_stack.cli.resources import noun
 from datanika_stack.cli.session import Session
 
-app = noun("Organizations: sign up, show, choose.")
+app = noun("Organizations: sign up, show, choose, change.")
 
 
 @api_command(app, "create")
@@ -54,11 +54,32 @@ def use(session: Session, slug: Annotated[str, typer.Argument(help="Slug of the 
     if not session.login:
         raise UsageError("Not logged in; with an API key, set DATANIKA_ORG.")
     org = session.client.get(f"/orgs/{slug}")
+    # The session's org, which other programs with this login go by, too.
+    session.client.post("/auth/switch", {"org": slug})
     session.logins.save(session.api_url, replace(session.login, org=slug))
     return org
 
 
-@api_command(app, "members", columns=("user_id", "email", "role"))
-def list_members(session: Session) -> Any:
-    """List who belongs to the organization, and as what."""
-    return session.client.get(session.path("members"))["data"]
+@api_command(app, "update")
+def update(
+    session: Session, name: Annotated[str, typer.Option(help="Its new name; the slug stays.")]
+) -> Any:
+    """Rename the organization."""
+    return session.client.patch(session.path(), {"name": name})
+
+
+@api_command(app, "delete")
+def delete(
+    session: Session,
+    slug: Annotated[str, typer.Argument(help="Slug of the organization, to be sure.")],
+    destroy_keys: Annotated[
+        bool,
+        typer.Option(
+            "--destroy-keys", help="Destroy its secrets for good; restoring it does not help."
+        ),
+    ] = False,
+) -> Any:
+    """Delete an organization; an operator can restore it. For owners."""
+    parameters = {"confirm": slug, "destroy_keys": str(destroy_keys).lower()}
+    session.client.delete(f"/orgs/{slug}", parameters)
+    return {"deleted": slug, "keys_destroyed": destroy_keys}

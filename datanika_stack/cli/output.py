@@ -73,6 +73,7 @@ def _error_object(error: Exception) -> dict[str, Any]:
         "detail": error.detail,
         "errors": [{"pointer": e.pointer, "detail": e.detail} for e in error.errors],
         "trace_id": error.trace_id,
+        "retry_after_seconds": error.retry_after_seconds,
     }
 
 

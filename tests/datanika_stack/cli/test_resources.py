@@ -94,9 +94,9 @@ class TestOrgs:
         assert command.json("org", "use", command.org)["slug"] == command.org
 
     def test_members(self, command):
-        rows = command.json("org", "members")
+        rows = command.json("member", "list")
         assert [(row["email"], row["role"]) for row in rows] == [(command.email, "owner")]
-        assert command.email in command.run("org", "members").stdout
+        assert command.email in command.run("member", "list").stdout
 
 
 class TestAudit:

@@ -1,0 +1,99 @@
+"""`datanika unlock`, `seal` and `keys`: the keys that open every organization's secrets."""
+
+from typing import Any
+
+import typer
+
+from datanika_stack.cli.command import api_command
+from datanika_stack.cli.inputs import read_secret
+from datanika_stack.cli.resources import noun
+from datanika_stack.cli.secret_options import (
+    CurrentPasswordFile,
+    NewPasswordFile,
+    PasswordFile,
+    PasswordsStdin,
+    PasswordStdin,
+)
+from datanika_stack.cli.session import Session
+
+app = noun("Encryption keys: the master password and rotations; for operators and owners.")
+ROTATIONS = "/system/key-encryption-key/rotations"
+_PROMPT = "Master password"
+
+
+def add_unlocking(top: typer.Typer) -> None:
+    """Adds the commands of the top level."""
+    api_command(top, "unlock")(unlock)
+    api_command(top, "seal")(seal)
+
+
+def unlock(
+    session: Session,
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+) -> Any:
+    """Unlock a sealed platform with its master password; waiting runs go on. For operators."""
+    password = read_secret(_PROMPT, from_stdin=password_stdin, file=password_file)
+    return session.client.post("/system/unlock", {"password": password})
+
+
+def seal(session: Session) -> Any:
+    """Forget the unlocked keys everywhere, until somebody unlocks again. For operators."""
+    return session.client.post("/system/seal")
+
+
+@api_command(app, "status")
+def status(session: Session) -> Any:
+    """Show whether secrets can be read, and how far the latest rotation is."""
+    seal_state = session.client.get("/system/seal")
+    return {**seal_state, "rotation": session.client.get(ROTATIONS)}
+
+
+@api_command(app, "set-password")
+def set_password(
+    session: Session,
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+) -> Any:
+    """Set the first master password and unlock; nobody can recover a lost one."""
+    password = read_secret(_PROMPT, from_stdin=password_stdin, file=password_file, is_new=True)
+    return session.client.post("/system/master-password", {"password": password})
+
+
+@api_command(app, "change-password")
+def change_password(
+    session: Session,
+    password_stdin: PasswordsStdin = False,
+    current_password_file: CurrentPasswordFile = None,
+    new_password_file: NewPasswordFile = None,
+) -> Any:
+    """Change the master password; the old one ends at once."""
+    current = read_secret(
+        "Current master password", from_stdin=password_stdin, file=current_password_file
+    )
+    new = read_secret(
+        "New master password", from_stdin=password_stdin, file=new_password_file, is_new=True
+    )
+    session.client.put(
+        "/system/master-password", {"current_password": current, "new_password": new}
+    )
+    return session.client.get("/system/seal")
+
+
+@api_command(app, "rotate")
+def rotate(
+    session: Session,
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+) -> Any:
+    """Wrap every organization's keys with the newest key-encryption key."""
+    body = {}
+    if session.client.get("/system/seal")["provider"] == "master_password":
+        body["password"] = read_secret(_PROMPT, from_stdin=password_stdin, file=password_file)
+    return session.client.post(ROTATIONS, body)
+
+
+@api_command(app, "rotate-org")
+def rotate_org(session: Session) -> Any:
+    """Encrypt the organization's secrets with a new key of its own. For owners."""
+    return session.client.post(session.path("data-key", "rotations"))
