@@ -1,18 +1,15 @@
 """Makes what a request needs: each function prepares one org and returns the request's parts."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.access.key_store.models import ApiKey
-from control_plane.access.permissions import Permission
-from control_plane.access.sessions.service import start_session
-from control_plane.access.task_tokens.service import mint_token
-from control_plane.access.users.passwords import hash_password
-from control_plane.access.users.repository import UserRepository
+from control_plane.connections.schemas import ConnectionCreate
+from control_plane.connections.service import ConnectionService
 from control_plane.core.clock import utc_now
 from control_plane.core.vault import Vault
 from control_plane.dependencies.models import Dependency
@@ -22,15 +19,13 @@ from control_plane.runs.models import Run
 from control_plane.schedules.models import Schedule
 from datanika_manifest.code_location import CodeLocation
 from tests.control_plane.access.matrix.world import World
-from tests.factories.access import Member, make_user
+from tests.factories.access import Member
 from tests.factories.targets import (
     make_connection,
     make_tables,
     make_transformation,
     make_upload,
 )
-
-PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
@@ -85,14 +80,37 @@ def api_key(stage: Stage) -> Request:
     return Request({"key_id": stage.add(row).id})
 
 
+def deleted(kind: type[Any], prepare: Callable[[Stage], Request]) -> Callable[[Stage], Request]:
+    """Returns what prepares a deleted row, to be restored."""
+
+    def make(stage: Stage) -> Request:
+        request = prepare(stage)
+        row = stage.session.get_one(kind, next(iter(request.path.values())))
+        row.deleted_at = utc_now()
+        stage.session.commit()
+        return request
+
+    return make
+
+
+CONNECTION = {
+    "name": "new",
+    "connector": "postgres",
+    "direction": "source",
+    "config": {"host": "db.example.com", "database": "d", "user": "u", "password": "p"},
+}
+
+
 def connection(stage: Stage) -> Request:
-    return Request({"connection_id": make_connection(stage.session, stage.org_id).id})
+    """With its secrets, as the API makes it."""
+    service = ConnectionService.of(stage.session, stage.member.caller, stage.vault)
+    row = service.create_connection(ConnectionCreate.model_validate(CONNECTION))
+    stage.session.commit()
+    return Request({"connection_id": row.id})
 
 
 def new_connection(_: Stage) -> Request:
-    config = {"host": "db.example.com", "database": "d", "user": "u", "password": "p"}
-    body = {"name": "new", "connector": "postgres", "direction": "source", "config": config}
-    return Request(body=body)
+    return Request(body=CONNECTION)
 
 
 def upload(stage: Stage) -> Request:
@@ -189,65 +207,7 @@ def manifest(stage: Stage) -> Request:
     return Request({"sha256": sha256})
 
 
-def user(stage: Stage) -> Request:
-    """Somebody with an account, who is not in the org."""
-    return Request(body={"email": make_user(stage.session).email})
-
-
-def member(stage: Stage) -> Request:
-    """A viewer of the org."""
-    viewer = make_user(stage.session)
-    UserRepository(stage.session).add_membership(stage.org_id, viewer.id, "viewer")
-    return Request({"user_id": viewer.id})
-
-
-def in_an_hour() -> Any:
-    return utc_now() + timedelta(hours=1)
-
-
 def launched_run(stage: Stage) -> Request:
     sha256 = manifest(stage).path["sha256"]
     body = {"org": stage.member.org.slug, "manifest_sha256": sha256}
     return Request({"run_id": str(uuid.uuid4())}, body)
-
-
-def _account(stage: Stage) -> dict[str, str]:
-    """A user with a password."""
-    hashed = hash_password(PASSWORD)
-    return {"email": make_user(stage.session, password_hash=hashed).email, "password": PASSWORD}
-
-
-def login_form(stage: Stage) -> Request:
-    return Request(form=_account(stage))
-
-
-def sign_up(_: Stage) -> Request:
-    body = {"email": "new@example.com", "password": PASSWORD, "org_name": "New"}
-    return Request(body=body)
-
-
-def log_in(stage: Stage) -> Request:
-    return Request(body=_account(stage))
-
-
-def refresh(stage: Stage) -> Request:
-    tokens = start_session(stage.session, stage.world.app.state.signer, stage.member.user)
-    return Request(body={"refresh_token": tokens.refresh_token})
-
-
-def session_of_gateway(stage: Stage) -> Request:
-    return Request(headers=stage.world.bearer(stage.member.user))
-
-
-def shell_run(stage: Stage) -> Request:
-    """An API key with the scope that a shell needs."""
-    key = stage.world.make_key(stage.member, frozenset({Permission.RUNS_RUN}))
-    sha256 = manifest(stage).path["sha256"]
-    body = {"run_id": str(uuid.uuid4()), "org": stage.member.org.slug, "manifest_sha256": sha256}
-    return Request(body=body, headers=key)
-
-
-def task_token(stage: Stage) -> Request:
-    actor = stage.member.caller.actor
-    minted = mint_token(stage.session, stage.org_id, actor, purpose="test", connection_ids=[])
-    return Request(headers={"Authorization": f"Bearer {minted.token}"})

@@ -9,12 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.connections.models import Connection
+from control_plane.dependencies.models import Dependency
+from control_plane.freshness.models import FreshnessPolicy
+from control_plane.schedules.models import Schedule
+from control_plane.transformations.models import Transformation
+from control_plane.uploads.models import Upload
+from tests.control_plane.access.matrix import accounts as a
 from tests.control_plane.access.matrix import objects as o
+from tests.control_plane.access.matrix.accounts import NEW_PASSWORD, PASSWORD
 from tests.control_plane.access.matrix.objects import Request, Stage
 
 ORG = "/api/v1/orgs/{org}"
 NO_SLOT = "no place for tasks is free"
 NO_DAGSTER = "no Dagster is running"
+NO_MASTER_PASSWORD = "the keys come from the environment"
+NO_PROVIDER = "no provider is set up"
 NOT_PUBLISHED = "nothing is published"
 
 
@@ -44,7 +54,20 @@ def _refused(status: int, because: str, prepare: Callable[[Stage], Request] = o.
 ROWS: dict[str, Row] = {
     # The organization
     f"GET {ORG}": Row(),
+    f"PATCH {ORG}": Row(body={"name": "renamed"}),
+    f"DELETE {ORG}": Row(a.confirmed_deletion, by_key=False),
     f"GET {ORG}/members": Row(),
+    f"GET {ORG}/members/{{user_id}}": Row(a.member),
+    f"PATCH {ORG}/members/{{user_id}}": Row(a.member, {"role": "editor"}),
+    f"DELETE {ORG}/members/{{user_id}}": Row(a.member),
+    f"POST {ORG}/members/leave": Row(a.second_owner, by_key=False),
+    f"GET {ORG}/invitations": Row(),
+    f"POST {ORG}/invitations": Row(body={"email": "new@example.com", "role": "viewer"}),
+    f"DELETE {ORG}/invitations/{{invitation_id}}": Row(a.invitation),
+    f"POST {ORG}/invitations/{{invitation_id}}/renew": Row(a.invitation),
+    f"GET {ORG}/deleted": Row(),
+    f"GET {ORG}/data-key/rotations": Row(),
+    f"POST {ORG}/data-key/rotations": Row(),
     f"GET {ORG}/audit": Row(),
     f"GET {ORG}/audit/export": Row(),
     f"GET {ORG}/api-keys": Row(),
@@ -58,6 +81,7 @@ ROWS: dict[str, Row] = {
     f"GET {ORG}/connections/{{connection_id}}": Row(o.connection),
     f"PATCH {ORG}/connections/{{connection_id}}": Row(o.connection, {"name": "renamed"}),
     f"DELETE {ORG}/connections/{{connection_id}}": Row(o.connection),
+    f"POST {ORG}/connections/{{connection_id}}/restore": Row(o.deleted(Connection, o.connection)),
     f"POST {ORG}/connections/{{connection_id}}/test": _refused(429, NO_SLOT, o.connection),
     f"GET {ORG}/connections/{{connection_id}}/tables": Row(o.connection),
     f"POST {ORG}/connections/{{connection_id}}/metadata/sync": _refused(429, NO_SLOT, o.connection),
@@ -67,6 +91,7 @@ ROWS: dict[str, Row] = {
     f"GET {ORG}/uploads/{{upload_id}}": Row(o.upload),
     f"PATCH {ORG}/uploads/{{upload_id}}": Row(o.upload, {"name": "renamed"}),
     f"DELETE {ORG}/uploads/{{upload_id}}": Row(o.upload),
+    f"POST {ORG}/uploads/{{upload_id}}/restore": Row(o.deleted(Upload, o.upload)),
     f"POST {ORG}/uploads/{{upload_id}}/runs": _refused(409, NOT_PUBLISHED, o.upload),
     # Transformations
     f"GET {ORG}/transformations": Row(),
@@ -77,6 +102,9 @@ ROWS: dict[str, Row] = {
         o.transformation, {"description": "new"}, 429, NO_SLOT
     ),
     f"DELETE {ORG}/transformations/{{transformation_id}}": Row(o.transformation),
+    f"POST {ORG}/transformations/{{transformation_id}}/restore": _refused(
+        429, NO_SLOT, o.deleted(Transformation, o.transformation)
+    ),
     f"POST {ORG}/transformations/{{transformation_id}}/runs": _refused(
         409, NOT_PUBLISHED, o.transformation
     ),
@@ -86,17 +114,22 @@ ROWS: dict[str, Row] = {
     f"GET {ORG}/dependencies/neighbours": Row(o.neighbours),
     f"GET {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
     f"DELETE {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
+    f"POST {ORG}/dependencies/{{dependency_id}}/restore": Row(o.deleted(Dependency, o.dependency)),
     f"GET {ORG}/schedules": Row(),
     f"POST {ORG}/schedules": Row(o.new_schedule),
     f"GET {ORG}/schedules/{{schedule_id}}": Row(o.schedule),
     f"GET {ORG}/schedules/{{schedule_id}}/next": Row(o.schedule),
     f"PATCH {ORG}/schedules/{{schedule_id}}": Row(o.schedule, {"is_active": False}),
     f"DELETE {ORG}/schedules/{{schedule_id}}": Row(o.schedule),
+    f"POST {ORG}/schedules/{{schedule_id}}/restore": Row(o.deleted(Schedule, o.schedule)),
     f"GET {ORG}/freshness-policies": Row(),
     f"POST {ORG}/freshness-policies": Row(o.new_policy),
     f"GET {ORG}/freshness-policies/{{policy_id}}": Row(o.policy),
     f"PATCH {ORG}/freshness-policies/{{policy_id}}": Row(o.policy, {"severity": "error"}),
     f"DELETE {ORG}/freshness-policies/{{policy_id}}": Row(o.policy),
+    f"POST {ORG}/freshness-policies/{{policy_id}}/restore": Row(
+        o.deleted(FreshnessPolicy, o.policy)
+    ),
     # Publishing and runs
     f"POST {ORG}/publish": Row(),
     f"GET {ORG}/manifest": _refused(503, NO_DAGSTER, o.manifest),
@@ -108,11 +141,39 @@ ROWS: dict[str, Row] = {
     # Whoever is signed in
     "GET /api/v1/auth/me": Row(),
     "POST /api/v1/auth/logout": Row(),
+    "POST /api/v1/auth/password": Row(a.password_change),
+    "GET /api/v1/auth/sessions": Row(),
+    "DELETE /api/v1/auth/sessions/{session_id}": Row(a.session),
+    "POST /api/v1/auth/switch": Row(a.switch),
     # Platform operators
-    "POST /api/v1/system/operators": Row(o.user),
+    "POST /api/v1/system/operators": Row(a.user),
+    "GET /api/v1/system/operators": Row(),
+    "DELETE /api/v1/system/operators/{user_id}": Row(a.operator),
+    "GET /api/v1/system/orgs": Row(),
+    "POST /api/v1/system/orgs": Row(body={"name": "New", "owner_email": "new@example.com"}),
+    "POST /api/v1/system/orgs/{slug}/suspend": Row(a.org),
+    "POST /api/v1/system/orgs/{slug}/resume": Row(a.org),
+    "POST /api/v1/system/orgs/{slug}/restore": Row(a.deleted_org),
+    "POST /api/v1/system/password-resets": Row(a.user),
+    "GET /api/v1/system/seal": Row(),
+    "POST /api/v1/system/seal": _refused(409, NO_MASTER_PASSWORD),
+    "POST /api/v1/system/unlock": Row(
+        body={"password": PASSWORD}, status=409, because=NO_MASTER_PASSWORD
+    ),
+    "POST /api/v1/system/master-password": Row(
+        body={"password": PASSWORD}, status=409, because=NO_MASTER_PASSWORD
+    ),
+    "PUT /api/v1/system/master-password": Row(
+        body={"current_password": PASSWORD, "new_password": NEW_PASSWORD},
+        status=409,
+        because=NO_MASTER_PASSWORD,
+    ),
+    "GET /api/v1/system/key-encryption-key/rotations": Row(),
+    "POST /api/v1/system/key-encryption-key/rotations": Row(body={}),
     "GET /api/v1/system/audit": Row(),
     "GET /api/v1/system/audit/export": Row(),
     # The platform's own processes
+    "GET /internal/v1/seal": Row(),
     "GET /internal/v1/locations": Row(),
     "GET /internal/v1/orgs/{org}/manifest": Row(o.manifest),
     "GET /internal/v1/orgs/{org}/manifests/{sha256}": Row(o.manifest),
@@ -121,11 +182,25 @@ ROWS: dict[str, Row] = {
     "GET /health": Row(),
     "GET /ready": Row(),
     "GET /login": Row(),
-    "POST /login": Row(o.login_form, status=303, because="it leads to the Dagster UI"),
-    "POST /api/v1/auth/signup": Row(o.sign_up),
-    "POST /api/v1/auth/login": Row(o.log_in),
-    "POST /api/v1/auth/refresh": Row(o.refresh),
-    "GET /internal/v1/session": Row(o.session_of_gateway),
-    "POST /internal/v1/task-tokens": Row(o.shell_run),
-    "POST /internal/v1/task-tokens/redeem": Row(o.task_token),
+    "GET /logout": Row(),
+    "POST /logout": Row(status=303, because="it leads to the page of signing in"),
+    "GET /password-reset": Row(),
+    "GET /forgotten-password": Row(),
+    "GET /invitation": Row(),
+    "GET /api/auth/login/{provider}": _refused(404, NO_PROVIDER, a.provider),
+    "GET /api/auth/callback/{provider}": _refused(400, NO_PROVIDER, a.provider),
+    "GET /login/oauth": _refused(401, "it has no code"),
+    "GET /api/v1/auth/providers": Row(),
+    "POST /api/v1/auth/oauth/exchange": Row(a.oauth_code),
+    "POST /api/v1/auth/invitations/show": Row(a.invitation_token),
+    "POST /api/v1/auth/invitations/accept": Row(a.accepted_invitation),
+    "POST /api/v1/auth/password-resets": Row(a.user),
+    "POST /api/v1/auth/password-resets/redeem": Row(a.reset),
+    "POST /login": Row(a.login_form, status=303, because="it leads to the Dagster UI"),
+    "POST /api/v1/auth/signup": Row(a.sign_up),
+    "POST /api/v1/auth/login": Row(a.log_in),
+    "POST /api/v1/auth/refresh": Row(a.refresh),
+    "GET /internal/v1/session": Row(a.session_of_gateway),
+    "POST /internal/v1/task-tokens": Row(a.shell_run),
+    "POST /internal/v1/task-tokens/redeem": Row(a.task_token),
 }

@@ -146,8 +146,9 @@ class World:
             event.remove(self.connection, "before_cursor_execute", note)
 
 
-def make_world(app: FastAPI, connection: Connection, vault: Vault) -> World:
+def make_world(app: FastAPI, connection: Connection) -> World:
     """Makes the orgs and signs everybody in."""
+    vault = app.state.vault
     factory = make_session_factory(connection, join_transaction_mode="create_savepoint")
     with factory() as session:
         orgs = {OWN: make_member(session, vault), FOREIGN: make_member(session, vault)}
