@@ -33,7 +33,7 @@ from control_plane.access.users.repository import UserOrg, UserRepository
 from control_plane.access.users.service import list_orgs
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
-from control_plane.core.errors import Forbidden
+from control_plane.core.errors import DatanikaError, Forbidden
 from control_plane.core.tokens import hash_token, new_token
 from control_plane.core.vault import Vault
 from control_plane.settings import Settings, SignUpMode
@@ -123,12 +123,12 @@ class ProviderSignIn:
         with transaction(self._factory) as session:
             if OAuthRepository(session).is_state_used(attempt.state_hash):
                 raise AttemptInvalid
-        callback = _callback(query)
-        provider = self._providers.get(attempt.provider)
-        account = provider.fetch_account(callback, attempt.challenge)
-        if not 0 < len(account.subject) <= MAXIMUM_SUBJECT_CHARACTERS:
-            raise ProviderFailed(f"{provider.title} named the account in a way that is not usable.")
-        code = self._complete(attempt, account, vault)
+        account = self._fetch_account(attempt, query)
+        try:
+            code = self._complete(attempt, account, vault)
+        except DatanikaError as error:
+            self._note_failure(_readable(account.email), error, attempt.provider)
+            raise
         self._throttle.give_back(counted)
         return code
 
@@ -152,6 +152,26 @@ class ProviderSignIn:
             redeemed = RedeemedCode(user, list_orgs(session, user.id), tokens, row.is_new_user)
         self._throttle.give_back(counted)
         return redeemed
+
+    def _fetch_account(self, attempt: Attempt, query: CallbackQuery) -> ProviderAccount:
+        provider = self._providers.get(attempt.provider)
+        try:
+            account = provider.fetch_account(_callback(query), attempt.challenge)
+            is_usable = account.subject.isprintable()
+            if not is_usable or not 0 < len(account.subject) <= MAXIMUM_SUBJECT_CHARACTERS:
+                raise ProviderFailed(f"{provider.title} gave an id that cannot be used.")
+        except DatanikaError as error:
+            self._note_failure("", error, attempt.provider)
+            raise
+        return account
+
+    def _note_failure(self, name: str, error: DatanikaError, provider: str) -> None:
+        """Records a refused sign-in, in the logs of the orgs too where the address has an account."""
+        with transaction(self._factory) as session:
+            user = UserRepository(session).find_by_email(name) if name else None
+            log = IdentityLog(session, self._visitor.as_actor(None, name))
+            new = {"provider": provider, "because": error.code}
+            log.record(user.id if user else None, "login_failed", "session", new=new)
 
     def _complete(self, attempt: Attempt, account: ProviderAccount, vault: Vault) -> str:
         gate = SignUpGate(self._check_sign_up, vault)
@@ -190,6 +210,11 @@ def _callback(query: CallbackQuery) -> Callback:
     if query.error is not None or not query.code:
         raise ProviderFailed("The provider ended the sign-in with an error; try again.")
     return Callback(query.code, query.issuer)
+
+
+def _readable(email: str | None) -> str:
+    """Returns an address, verified or not, as the audit log can keep it."""
+    return "".join(c for c in email or "" if c.isprintable()).lower()
 
 
 def _add_code(session: Session, attempt: Attempt, resolved: Resolved) -> str:

@@ -156,6 +156,33 @@ class TestPreHijacking:
         me = platform.call("GET", "/auth/me", tokens["access_token"])
         assert me.status_code == 200, "the rightful owner's session goes on"
 
+    def test_a_login_at_the_same_moment_does_not_survive(self, platform, browser, account):
+        email, stop = account["user"]["email"], threading.Event()
+        tokens: list[str] = []
+
+        def keep_logging_in():
+            while not stop.is_set():
+                answer = httpx.post(
+                    f"{platform.url}/api/v1/auth/login",
+                    json={"email": email, "password": PASSWORD},
+                    trust_env=False,
+                )
+                if answer.status_code == 200:
+                    tokens.append(answer.json()["access_token"])
+
+        threads = [threading.Thread(target=keep_logging_in) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while not tokens:
+            stop.wait(0.01)
+        browser.tokens("google")
+        stop.wait(0.5)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for token in tokens:
+            assert platform.call("GET", "/auth/me", token).status_code == 401
+
     def test_other_members_keys_stay(self, platform: Platform, browser: Browser, account):
         other = platform.sign_up(f"{secrets.token_hex(6)}@example.com")
         made = platform.call(

@@ -153,6 +153,35 @@ class TestAudit:
             actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
         assert actions == ["create", "sign_up", "login"]
 
+    def test_refusals_are_in_both_logs(self, platform: Platform, browser, committed):
+        person = platform.as_person("google", is_email_verified=False)
+        account = platform.sign_up(person.email)
+        assert error_of(browser.sign_in("google")) == "oauth_email_unverified"
+        wanted = {"provider": "google", "because": "oauth_email_unverified"}
+        assert self.failures_of(committed, person.email) == [(None, wanted)]
+        with platform.transaction(account["org"]["id"]) as session:
+            actions = session.scalars(select(AuditEntry.action)).all()
+        assert "login_failed" in actions, "the owner sees that somebody tried"
+
+    def test_a_failing_provider_is_in_the_platforms_log(self, platform, browser, committed):
+        before = len(self.failures_of(committed, ""))
+        platform.google.claims = {"nonce": "another"}
+        error_of(browser.sign_in("google"))
+        failures = self.failures_of(committed, "")[before:]
+        assert failures == [(None, {"provider": "google", "because": "oauth_provider_failed"})]
+
+    @staticmethod
+    def failures_of(session, name: str) -> list[tuple]:
+        session.expire_all()
+        rows = session.execute(
+            select(PlatformAuditEntry.actor_id, PlatformAuditEntry.new_values)
+            .where(
+                PlatformAuditEntry.action == "login_failed", PlatformAuditEntry.actor_name == name
+            )
+            .order_by(PlatformAuditEntry.id)
+        )
+        return [tuple(row) for row in rows]
+
 
 class TestProvidersList:
     def test_says_how_to_sign_in(self, platform: Platform, browser: Browser):
