@@ -1,7 +1,5 @@
 """Settings of the control plane: the only place in it that reads the environment."""
 
-import base64
-import binascii
 import ipaddress
 from enum import StrEnum
 from functools import lru_cache
@@ -12,7 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MINIMUM_SECRET_KEY_BYTES = 32
+from control_plane.key_strength import fernet_key_problem, secret_key_problem
+
+HOW_TO_MAKE_ONE = "Make one with `openssl rand -base64 32 | tr '+/' '-_'`."
 
 
 class KeyProviderKind(StrEnum):
@@ -34,7 +34,10 @@ class SignUpMode(StrEnum):
 class Settings(BaseSettings):
     """What the environment says; every variable is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
+    # An error that shows the input would write secrets into the log of a start that fails.
+    model_config = SettingsConfigDict(
+        env_prefix="DATANIKA_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     public_url: str = Field(
         default="http://127.0.0.1:8700", description="Where people reach the REST API."
@@ -42,7 +45,7 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         description="SQLAlchemy URL of the control-plane database, with the row-level-secured role."
     )
-    secret_key: SecretStr = Field(description="Signs tokens; at least 32 bytes.")
+    secret_key: SecretStr = Field(description="Signs tokens; at least 32 random bytes.")
     key_provider: KeyProviderKind = Field(
         default=KeyProviderKind.ENVIRONMENT,
         description="Where the key-encryption keys come from: environment, file, command or "
@@ -182,19 +185,22 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value().encode()) < MINIMUM_SECRET_KEY_BYTES:
-            raise ValueError(f"must have at least {MINIMUM_SECRET_KEY_BYTES} bytes")
+    def _strong_secret_key(cls, value: SecretStr) -> SecretStr:
+        problem = secret_key_problem(value.get_secret_value())
+        if problem is not None:
+            raise ValueError(f"DATANIKA_SECRET_KEY {problem}. {HOW_TO_MAKE_ONE}")
         return value
 
     @field_validator("encryption_keys")
     @classmethod
-    def _fernet_keys(cls, value: SecretStr | None) -> SecretStr | None:
+    def _strong_encryption_keys(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         keys = [key.strip() for key in value.get_secret_value().split(",") if key.strip()]
-        if not keys or not all(_is_fernet_key(key) for key in keys):
-            raise ValueError("must be comma-separated Fernet keys (32 bytes, URL-safe base64)")
+        problems = [fernet_key_problem(key) for key in keys] or ["must name at least one key"]
+        found = next((problem for problem in problems if problem is not None), None)
+        if found is not None:
+            raise ValueError(f"DATANIKA_ENCRYPTION_KEYS: each {found}. {HOW_TO_MAKE_ONE}")
         return value
 
     @field_validator("allowed_networks", "trusted_proxies", mode="before")
@@ -238,7 +244,9 @@ class Settings(BaseSettings):
 class MigrationSettings(BaseSettings):
     """What the migrations need; the web application never has it."""
 
-    model_config = SettingsConfigDict(env_prefix="DATANIKA_MIGRATION_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATANIKA_MIGRATION_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     database_url: SecretStr = Field(
         description="SQLAlchemy URL of the control-plane database, with the role that owns it."
@@ -251,13 +259,6 @@ def _split(value: object) -> tuple[str, ...]:
         raise TypeError("must be comma-separated")
     names = [str(part).strip() for part in parts]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return tuple(name for name in names if name)
-
-
-def _is_fernet_key(key: str) -> bool:
-    try:
-        return len(base64.urlsafe_b64decode(key)) == 32
-    except (binascii.Error, ValueError):
-        return False
 
 
 @lru_cache(maxsize=1)
