@@ -38,13 +38,14 @@ class OrgSecrets:
         Raises:
             Sealed: There is no key to wrap it with.
         """
-        try:
-            with self._session.begin_nested():
-                return self._insert_data_key()
-        except IntegrityError:
-            # The key that wrapped it has just been replaced and deleted.
-            self._vault.provider.refresh()
-            return self._insert_data_key()
+        for _ in range(MAXIMUM_ATTEMPTS):
+            try:
+                with self._session.begin_nested():
+                    return self._insert_data_key()
+            except IntegrityError:
+                # The key that wrapped it has just been replaced and deleted.
+                self._vault.provider.refresh()
+        raise Sealed("The platform's key-encryption key was replaced; run `datanika unlock` again.")
 
     def store(self, row: OrgOwned, values: dict[str, str]) -> None:
         """Encrypts `values` into `row`, which has its id already; no values clear it.
@@ -98,7 +99,9 @@ class OrgSecrets:
         self._session.execute(keys.with_for_update())
         ciphertexts.erase()
         self._session.execute(delete(DataKey).where(DataKey.org_id == self._org_id))
-        self._session.expire_all()
+        for row in self._session:
+            if isinstance(row, SecretsMixin):
+                self._session.expire(row, ["secrets", "secrets_key_id"])
 
     def _no_secrets(self) -> dict[str, str]:
         """Tells a row that has no secrets from one whose secrets were destroyed."""

@@ -77,7 +77,7 @@ class Platform:
                 slug=name,
                 name=name,
                 connector="postgres",
-                direction="source",
+                direction="both",
                 config={"host": "db.example.com"},
             )
             session.add(row)
