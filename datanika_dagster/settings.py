@@ -18,7 +18,9 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")
 class Settings(BaseSettings):
     """What the environment says; every variable is documented in `.env.example`."""
 
-    model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATANIKA_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path(".datanika"), description="Where the stack keeps its state.")
     dbt_projects_dir: Path | None = Field(

@@ -49,7 +49,9 @@ class ClientSettings(BaseSettings):
     `DATANIKA_ORG` and `DATANIKA_API_URL` are options of each command with the same defaults.
     """
 
-    model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATANIKA_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(
         default=Path(".datanika"), description="Where a local stack keeps its state."
@@ -70,7 +72,9 @@ class StackSettings(BaseSettings):
     A stack on one machine needs none of it: it generates its secrets and runs its own PostgreSQL.
     """
 
-    model_config = SettingsConfigDict(env_prefix="DATANIKA_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATANIKA_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default=Path(".datanika"), description="Where the stack keeps its state.")
     public_url: str | None = Field(
