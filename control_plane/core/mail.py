@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import smtplib
 import ssl
+import threading
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -15,9 +16,12 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from control_plane.core.clock import utc_now
-from control_plane.core.errors import Invalid, Upstream
+from control_plane.core.errors import Invalid, Throttled, Upstream
 
 TIMEOUT_SECONDS = 10.0
+# Fewer than the server's threads (40): a mail server that hangs leaves the rest for other requests.
+PARALLEL_MAILS = 8
+RETRY_AFTER_SECONDS = 10
 DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ class Mailer:
         self._sender = sender
         self._sender_domain = _address(parseaddr(sender)[1]).domain
         self._tls = tls or ssl.create_default_context()
+        self._places = threading.BoundedSemaphore(PARALLEL_MAILS)
 
     def __repr__(self) -> str:
         return "Mailer(***)"
@@ -62,20 +67,31 @@ class Mailer:
         Raises:
             Invalid: `to` is not exactly one address.
             Upstream: No server is set, or it cannot be reached, or it refuses the mail.
+            Throttled: Too many mails are on their way; nothing was sent.
         """
         message = self._message(to, subject, text)
         if self._server is None:
             raise Upstream("No mail can be sent: DATANIKA_SMTP_URL is not set.")
+        if not self._places.acquire(blocking=False):
+            raise Throttled(
+                "Too many mails are on their way; try again in a moment.",
+                retry_after_seconds=RETRY_AFTER_SECONDS,
+            )
         try:
-            with self._connect(self._server) as smtp:
-                if self._server.username is not None:
-                    smtp.login(unquote(self._server.username), unquote(self._server.password or ""))
-                smtp.send_message(message)
+            self._hand_over(self._server, message)
         except (smtplib.SMTPException, OSError) as error:
             # The server's own words could repeat what it was sent: only their kind is told.
             reason = _reason(error)
             logger.warning("a mail was not sent: %s", reason)
             raise Upstream(f"The mail server did not take the mail: {reason}.") from None
+        finally:
+            self._places.release()
+
+    def _hand_over(self, server: SplitResult, message: EmailMessage) -> None:
+        with self._connect(server) as smtp:
+            if server.username is not None:
+                smtp.login(unquote(server.username), unquote(server.password or ""))
+            smtp.send_message(message)
 
     def _message(self, to: str, subject: str, text: str) -> EmailMessage:
         try:

@@ -17,7 +17,7 @@ from control_plane.access.throttling.service import Limit, Throttle, ThrottleDep
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.dependencies import MailerDep, SessionFactoryDep, SettingsDep
-from control_plane.core.errors import Upstream
+from control_plane.core.errors import DatanikaError
 from control_plane.core.mail import Mailer
 
 MAILS_PER_ORG = 100
@@ -83,7 +83,7 @@ class Delivery:
         )
         try:
             self.mailer.send(row.email, f"Invitation to {org_name}", text)
-        except Upstream as error:
+        except DatanikaError as error:
             raise InvitationNotMailed(
                 f"{row.email} has the invitation {row.id}, but no mail: {error.detail} "
                 "Renew the invitation to try again."

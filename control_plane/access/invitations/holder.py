@@ -17,6 +17,7 @@ from control_plane.access.sessions.service import (
     user_of_token,
 )
 from control_plane.access.sessions.tokens import Audience, TokenSigner
+from control_plane.access.sign_in.endpoints import COOKIE_NAME
 from control_plane.access.sign_in.visitor import Visitor, VisitorDep
 from control_plane.access.throttling.service import (
     LOGIN_WINDOW,
@@ -29,6 +30,7 @@ from control_plane.access.throttling.service import (
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
 from control_plane.core.dependencies import SettingsDep
+from control_plane.core.errors import Unauthorized
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Holder:
 
     Attributes:
         token: Their access token, where they sent one.
+        cookie: The cookie of the platform's pages, where a browser sent one.
         signer: Reads and makes tokens.
         visitor: From where they come.
         throttle: Counts tokens that do not exist.
@@ -44,6 +47,7 @@ class Holder:
     """
 
     token: str | None
+    cookie: str | None
     signer: TokenSigner
     visitor: Visitor
     throttle: Throttle
@@ -66,14 +70,23 @@ class Holder:
         self.throttle.give_back(counted)
 
     def signed_in(self, session: Session) -> User | None:
-        """Returns who is signed in, None without an access token.
+        """Returns who is signed in, by an access token or else on the platform's pages.
+
+        The cookie counts here, and nowhere else in the REST API, for people whose account has no
+        password to type into the invitation's page. Whoever asks has passed `require_same_site`.
 
         Raises:
             Unauthorized: There is a token, and it is not valid.
         """
-        if self.token is None:
+        if self.token is not None:
+            return user_of_token(session, self.signer, self.token, Audience.API)
+        if self.cookie is None:
             return None
-        return user_of_token(session, self.signer, self.token, Audience.API)
+        try:
+            return user_of_token(session, self.signer, self.cookie, Audience.COOKIE)
+        except Unauthorized:
+            # A cookie of a session that has ended is sent all the same, also by who is new here.
+            return None
 
     def start_session(self, session: Session, member: NewMember) -> IssuedTokens:
         """Signs a new member in, into the org that the link led to."""
@@ -96,7 +109,8 @@ def _get_holder(
     settings: SettingsDep,
 ) -> Holder:
     attempts = settings.failed_logins_per_address
-    return Holder(bearer_token(request), signer, visitor, throttle, attempts)
+    cookie = request.cookies.get(COOKIE_NAME)
+    return Holder(bearer_token(request), cookie, signer, visitor, throttle, attempts)
 
 
 HolderDep = Annotated[Holder, Depends(_get_holder)]

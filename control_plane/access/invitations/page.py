@@ -38,7 +38,9 @@ async function call(path, body, accessToken) {
   const content = await answer.json();
   if (answer.ok) return content;
   const fields = (content.errors || []).map(one => one.detail);
-  throw new Error(fields.length ? fields.join('; ') : content.detail);
+  const problem = new Error(fields.length ? fields.join('; ') : content.detail);
+  problem.isSignIn = answer.status === 401;
+  throw problem;
 }
 
 async function show() {
@@ -51,32 +53,44 @@ async function show() {
   }
   byId('offer').textContent = 'Become ' + invitation.role + ' of ' + invitation.org_name + '.';
   byId('email').value = invitation.email;
-  byId('what').textContent = invitation.has_account
-    ? 'Password of your account' : 'Choose a password (10 characters at least)';
-  byId('password').autocomplete = invitation.has_account ? 'current-password' : 'new-password';
   byId('form').hidden = false;
+  if (invitation.has_account) {
+    byId('what').textContent = 'Password of your account';
+    byId('password').autocomplete = 'current-password';
+  } else {
+    askPassword();
+  }
+}
+
+function askPassword() {
+  byId('secret').hidden = false;
+  byId('elsewhere').hidden = !invitation.has_account;
+  byId('password').required = !invitation.has_account;
   byId('password').focus();
+}
+
+async function join(password) {
+  if (!invitation.has_account) return call('/invitations/accept', {token, password});
+  // Without a password: as whoever is signed in on this platform's pages.
+  if (!password) return call('/invitations/accept', {token});
+  const login = await call('/login', {email: invitation.email, password});
+  return call('/invitations/accept', {token}, login.access_token);
 }
 
 async function accept(event) {
   event.preventDefault();
   say('');
   byId('button').disabled = true;
-  const password = byId('password').value;
   try {
-    if (invitation.has_account) {
-      const login = await call('/login', {email: invitation.email, password});
-      await call('/invitations/accept', {token}, login.access_token);
-    } else {
-      await call('/invitations/accept', {token, password});
-    }
+    await join(byId('password').value);
     history.replaceState(null, '', location.pathname);
     byId('form').remove();
     byId('offer').textContent =
       'Welcome: you are ' + invitation.role + ' of ' + invitation.org_name + ' now.';
   } catch (error) {
-    say(error.message);
     byId('button').disabled = false;
+    say(error.message);
+    if (error.isSignIn) askPassword();
   }
 }
 
@@ -90,7 +104,10 @@ PAGE = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <p id="problem" role="alert"></p>
 <form id="form" hidden><label>E-mail <input id="email" type="email" readonly
 autocomplete="username"></label>
-<label><span id="what">Password</span> <input id="password" type="password" required></label>
+<label id="secret" hidden><span id="what">Choose a password (10 characters at least)</span>
+<input id="password" type="password" autocomplete="new-password"></label>
+<p id="elsewhere" hidden>Or <a href="/login" target="_blank" rel="noopener">sign in on another page</a>
+and accept here.</p>
 <button id="button">Accept</button></form>
 <noscript><p>This page needs JavaScript; <code>datanika invitation accept</code> does not.</p>
 </noscript></main><script>{SCRIPT}</script></body></html>"""

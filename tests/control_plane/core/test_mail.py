@@ -1,8 +1,10 @@
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
 
-from control_plane.core.errors import Invalid, Upstream
+from control_plane.core.errors import DatanikaError, Invalid, Upstream
 from control_plane.core.mail import Mailer
 from tests.control_plane.core.mail_server import (
     PASSWORD,
@@ -134,6 +136,20 @@ class TestFailures:
             mailer = Mailer(f"smtp://127.0.0.1:{mailbox.port}", "platform@example.com")
             with pytest.raises(Upstream, match="550"):
                 mailer.send(REFUSED, "s", "t")
+
+    def test_a_server_that_hangs_holds_few_threads(self, monkeypatch):
+        monkeypatch.setattr("control_plane.core.mail.TIMEOUT_SECONDS", 1.0)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            mailer = Mailer(f"smtp://127.0.0.1:{silent.getsockname()[1]}", "platform@example.com")
+
+            def send(_: int) -> str:
+                with pytest.raises(DatanikaError) as caught:
+                    mailer.send("ann@example.com", "s", "t")
+                return caught.value.code
+
+            with ThreadPoolExecutor(12) as pool:
+                codes = list(pool.map(send, range(12)))
+        assert sorted(codes) == ["throttled"] * 4 + ["upstream"] * 8
 
     def test_the_server_s_words_are_not_repeated(self, caplog):
         with mail_server() as mailbox:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.invitations.models import Invitation
 from control_plane.access.permissions import Role
+from control_plane.access.sessions.service import start_session
 from control_plane.access.users.models import User
 from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org
@@ -236,6 +237,32 @@ class TestAccept:
         answer = accept(anonymous, token, headers)
         assert answer.status_code == 200, answer.text
         assert {org["slug"] for org in answer.json()["orgs"]} == {member.org.slug, guest.org.slug}
+
+    def test_whoever_is_signed_in_on_the_pages_needs_no_token(
+        self, app, client, anonymous, path, session, vault, member
+    ):
+        guest = make_member(session, vault)
+        token = token_of(invite(client, path, email=guest.user.email))
+
+        def cookie_of(user: User) -> dict[str, str]:
+            issued = start_session(session, app.state.signer, user)
+            session.commit()
+            return {"Cookie": f"datanika_session={issued.cookie}"}
+
+        # Another's cookie, none that is valid, and one that another site's page makes a browser
+        # send, open nothing.
+        for headers in (cookie_of(member.user), {"Cookie": "datanika_session=x"}):
+            answer = accept(anonymous, token, headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_required")
+        cookie = cookie_of(guest.user)
+        forged = cookie | {"Origin": "https://evil.example"}
+        assert accept(anonymous, token, forged).status_code == 403
+        assert accept(anonymous, token, cookie).status_code == 200
+
+    def test_an_old_cookie_is_in_nobody_s_way(self, client, anonymous, path):
+        token = token_of(invite(client, path))
+        headers = {"Cookie": "datanika_session=x"}
+        assert accept(anonymous, token, headers, password=PASSWORD).status_code == 200
 
     def test_an_account_keeps_its_password(self, app, client, anonymous, path, session, vault):
         guest = make_member(session, vault)
