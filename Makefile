@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help setup setup-dev demo up down test check bench lock clean
+.PHONY: help setup setup-dev demo up down test test-long fuzz check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -38,6 +38,12 @@ down: setup ## Stop the stack
 
 test: setup-dev ## All tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-long: setup-dev ## All tests, with a minute of racing clients and more random requests
+	$(BIN)/python -m pytest -n $(WORKERS) --race-seconds=60 --fuzz-examples=200 --timeout=3600 $(ARGS)
+
+fuzz: setup-dev ## Thousands of random requests to each operation of the REST API
+	$(BIN)/python -m pytest -n $(WORKERS) --fuzz-examples=2000 --timeout=36000 $(ARGS) tests/control_plane/fuzz
 
 check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 	$(BIN)/ruff format --check .

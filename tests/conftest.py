@@ -44,6 +44,18 @@ __all__ = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what `make test-long` and `make fuzz` ask for."""
+    parser.addoption("--race-seconds", type=float, default=15, help="how long clients race")
+    parser.addoption("--race-seed", type=int, default=None, help="repeats the clients' choices")
+    parser.addoption(
+        "--fuzz-examples",
+        type=int,
+        default=None,
+        help="random requests to each operation; without it a few, always the same",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what runs on a whole stack, and refuses such a test elsewhere."""
     for item in items:
