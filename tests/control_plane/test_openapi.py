@@ -19,6 +19,7 @@ NO_SECRETS = {
     "Tokens.token_type": "the OAuth2 token type",
     "SignedUp.token_type": "the OAuth2 token type",
     "LoggedIn.token_type": "the OAuth2 token type",
+    "SignedInByProvider.token_type": "the OAuth2 token type",
     "Problem.code": "the stable code of an error",
     "ConnectionTestResult.code": "why a connection does not work",
     "ConnectionView.secrets_set": "the names of the stored secrets",
