@@ -1,7 +1,7 @@
 """Background work of the control plane: `python -m control_plane.worker`.
 
-Provisions warehouses and follows the runs. Several may run at once: rows are locked with
-`SKIP LOCKED`, and every step can be repeated.
+Provisions warehouses, follows the runs and removes what has expired. Several may run at once: rows
+are locked with `SKIP LOCKED`, and every step can be repeated.
 """
 
 import logging
@@ -15,6 +15,7 @@ from types import FrameType
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.access.housekeeping.service import Housekeeping
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.errors import DatanikaError, Sealed
 from control_plane.keys.keyring import make_vault
@@ -94,6 +95,7 @@ def make_worker(settings: Settings) -> Worker:
     jobs: dict[str, Callable[[], object]] = {
         "warehouses": lambda: provision_warehouses(factory, vault, provisioner),
         "runs": reconciler.run_once,
+        "housekeeping": Housekeeping(factory).run_if_due,
         "keys": KeyMaintenance(factory, vault).run_once,
     }
     if settings.worker_heartbeat is not None:

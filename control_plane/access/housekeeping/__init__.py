@@ -1,0 +1,1 @@
+"""Removes what has expired: counters, links, codes and sessions that nobody can use any more."""
