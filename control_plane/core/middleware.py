@@ -78,6 +78,9 @@ class RequestContext:
             headers.setdefault(name, value)
         policy = DOCS_SECURITY_POLICY if path.startswith(DOCS_PATHS) else CONTENT_SECURITY_POLICY
         headers.setdefault("Content-Security-Policy", policy)
+        if not path.startswith(DOCS_PATHS):
+            # Answers are somebody's own, and many carry a token or a secret that is shown once.
+            headers.setdefault("Cache-Control", "no-store")
         headers["X-Trace-Id"] = trace_id
 
     def _client_address(self, scope: Scope) -> str | None:

@@ -58,7 +58,8 @@ def publish(
         Manifest(org_id=caller.org_id, sha256=sha256, text=text, created_by=caller.actor.name)
     )
     head = manifests.make_current(manifest)
-    caller.audit(session).record("publish", "manifest", sha256)
+    old = {"sha256": current[0].sha256} if current else None
+    caller.audit(session).record("publish", "manifest", sha256, old=old, new={"sha256": sha256})
     return Published(sha256=sha256, changed=True, published_at=head.published_at)
 
 

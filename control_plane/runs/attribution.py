@@ -34,7 +34,13 @@ def attribute(session: Session, row: Run, launch: Launch) -> None:
     """Writes down who launched a run through the API."""
     row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
     launch.run_id = row.id
-    actor = Actor(launch.actor_kind, launch.actor_id, launch.actor_name)
+    actor = Actor(
+        launch.actor_kind,
+        launch.actor_id,
+        launch.actor_name,
+        launch.ip_address,
+        launch.request_id,
+    )
     record_run(session, actor, row, {"trigger": RunTrigger.API, "targets": launch.targets})
 
 

@@ -11,13 +11,14 @@ from control_plane.access.caller import (
     Require,
     RequireService,
     SignerDep,
+    actor_of,
     bearer_token,
     resolve_caller,
 )
 from control_plane.access.permissions import Permission
 from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
 from control_plane.access.task_tokens.service import extend_token, redeem_token
-from control_plane.audit.service import SYSTEM, Actor
+from control_plane.audit.service import SYSTEM
 from control_plane.connections.schemas import Redeemed
 from control_plane.core.database import enter_org, transaction
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
@@ -188,7 +189,7 @@ def cancel_run(run_id: str, caller: Runner, session: SessionDep, dagster: Dagste
 
 @internal.post("/runs/{run_id}/authorize")
 def authorize_launched_run(
-    run_id: str, body: RunAuthorize, launcher: Launcher, session: SessionDep
+    run_id: str, body: RunAuthorize, request: Request, launcher: Launcher, session: SessionDep
 ) -> AuthorizedRun:
     """Registers a run that the launcher is about to start, and mints its token."""
     org = get_active_org(session, body.org)
@@ -202,7 +203,7 @@ def authorize_launched_run(
         schedule=body.schedule,
         launch_id=body.launch_id,
     )
-    actor = Actor(SYSTEM.kind, None, body.schedule or SYSTEM.name)
+    actor = actor_of(request, SYSTEM.kind, None, body.schedule or SYSTEM.name)
     minted = service.authorize_run(session, org.id, actor, run)
     return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
 

@@ -111,6 +111,8 @@ class RunLauncher:
                 actor_kind=self._caller.actor.kind,
                 actor_id=self._caller.actor.id,
                 actor_name=self._caller.actor.name,
+                ip_address=self._caller.actor.ip_address,
+                request_id=self._caller.actor.request_id,
             )
             try:
                 with session.begin_nested():

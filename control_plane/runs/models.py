@@ -71,5 +71,7 @@ class Launch(OrgOwned, Base):
     actor_kind: Mapped[str] = mapped_column(String(20), server_default="system")
     actor_id: Mapped[int | None]
     actor_name: Mapped[str] = mapped_column(String(320))
+    ip_address: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str | None] = mapped_column(String(64))
     run_id: Mapped[str | None] = mapped_column(String(36))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

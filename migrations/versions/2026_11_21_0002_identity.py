@@ -144,6 +144,8 @@ def upgrade() -> None:
             table,
             sa.Column("actor_kind", sa.String(length=20), server_default="system", nullable=False),
         )
+    op.add_column("launches", sa.Column("ip_address", sa.String(length=45), nullable=True))
+    op.add_column("launches", sa.Column("request_id", sa.String(length=64), nullable=True))
     op.create_index(
         "ix_task_tokens_org_id_expires_at", "task_tokens", ["org_id", "expires_at"], unique=False
     )
@@ -182,6 +184,8 @@ def downgrade() -> None:
         "fk_user_sessions_current_org_id_organizations", "user_sessions", type_="foreignkey"
     )
     op.drop_index("ix_task_tokens_org_id_expires_at", table_name="task_tokens")
+    op.drop_column("launches", "request_id")
+    op.drop_column("launches", "ip_address")
     for table in ACTED_FOR:
         op.drop_column(table, "actor_id")
         op.drop_column(table, "actor_kind")

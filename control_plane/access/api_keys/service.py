@@ -66,4 +66,6 @@ class ApiKeyService:
         """
         row = self._keys.get(key_id)
         row.revoked_at = row.revoked_at or utc_now()
-        self._caller.audit(self._session).record("delete", "api_key", key_id)
+        self._caller.audit(self._session).record(
+            "delete", "api_key", key_id, old={"name": row.name, "scopes": row.scopes}
+        )

@@ -37,6 +37,7 @@ from control_plane.access.users.service import (
     list_orgs,
     sign_up,
 )
+from control_plane.audit.service import AuditLog
 from control_plane.core.database import transaction
 from control_plane.core.dependencies import SessionFactoryDep, SettingsDep
 from control_plane.core.errors import Forbidden, Unauthorized
@@ -143,10 +144,12 @@ class SignIn:
             account = sign_up(
                 session, vault, email=wish.email, password=wish.password, org_name=wish.org_name
             )
-            user = account.user
+            user, org = account.user, account.org
+            actor = self._visitor.as_actor(user.id, user.email)
+            made = {"slug": org.slug, "name": org.name}
+            AuditLog(session, org.id, actor).record("create", "organization", org.id, new=made)
             tokens = start_session(session, self._signer, user, self._visitor.origin)
-            log = IdentityLog(session, self._visitor.as_actor(user.id, user.email))
-            log.record(user.id, "sign_up", "user", user.id)
+            IdentityLog(session, actor).record(user.id, "sign_up", "user", user.id)
         return SignedUpUser(account, tokens)
 
     def renew(self, refresh_token: str) -> IssuedTokens:

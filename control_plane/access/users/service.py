@@ -12,7 +12,6 @@ from control_plane.access.users.passwords import (
     password_problem,
 )
 from control_plane.access.users.repository import UserOrg, UserRepository
-from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.errors import Conflict, Invalid, NotFound, Unauthorized
 from control_plane.core.vault import Vault
 from control_plane.tenancy.models import Organization
@@ -69,7 +68,7 @@ def create_user(session: Session, email: str, password: str) -> User:
 def sign_up(
     session: Session, vault: Vault, *, email: str, password: str, org_name: str
 ) -> NewAccount:
-    """Creates a user and an org that the user owns.
+    """Creates a user and an org that the user owns; the caller knows who to name in the logs.
 
     Raises:
         Invalid: The password breaks a rule.
@@ -78,8 +77,6 @@ def sign_up(
     user = create_user(session, email, password)
     org = create_organization(session, vault, org_name)
     UserRepository(session).add_membership(org.id, user.id, Role.OWNER)
-    audit = AuditLog(session, org.id, Actor("user", user.id, user.email))
-    audit.record("create", "organization", org.id, new={"slug": org.slug, "name": org.name})
     return NewAccount(user, org)
 
 
