@@ -7,16 +7,16 @@ provider vouches for it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
+from control_plane.access.first_proof.service import end_credentials
 from control_plane.access.oauth.errors import EmailUnverified, LinkRefused
 from control_plane.access.oauth.models import OAuthIdentity
 from control_plane.access.oauth.providers import ProviderAccount
 from control_plane.access.oauth.repository import OAuthRepository
-from control_plane.access.oauth.takeover import end_credentials
+from control_plane.access.password_resets.service import close_links_of
 from control_plane.access.permissions import Role
 from control_plane.access.sign_in.schemas import Email
 from control_plane.access.sign_in.visitor import Visitor
@@ -92,7 +92,6 @@ class AccountResolver:
         return Resolved(user, is_new=False)
 
     def _link(self, account: ProviderAccount, user: User) -> None:
-        now = utc_now()
         if user.deleted_at is not None:
             raise LinkRefused("The account with this e-mail address was removed.")
         if self._identities.has_identity(user.id, account.provider):
@@ -104,21 +103,20 @@ class AccountResolver:
         actor = self._visitor.as_actor(user.id, user.email)
         is_first_proof = user.email_verified_at is None
         if is_first_proof:
-            self._take_over(user, actor, now)
+            self._take_over(user, actor)
         self._add_identity(account, user)
         new = {"provider": account.provider, "ended_earlier_credentials": is_first_proof}
         IdentityLog(self._session, actor).record(user.id, "link", "user", user.id, new=new)
 
-    def _take_over(self, user: User, actor: Actor, now: datetime) -> None:
+    def _take_over(self, user: User, actor: Actor) -> None:
         if user.is_platform_operator:
             # Its password may be the deployment's way in, which an address alone must not end.
             raise LinkRefused(
                 "The account with this e-mail address is a platform operator's and its address was"
                 " never verified; sign in by password."
             )
-        end_credentials(self._session, user, actor, now)
-        user.email_verified_at = now
-        self._session.flush()
+        close_links_of(self._session, user.id)
+        end_credentials(self._session, user, actor)
 
     def _create(self, account: ProviderAccount, email: str) -> User:
         self._gate.check()

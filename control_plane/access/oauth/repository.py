@@ -2,14 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from control_plane.access.invitations.models import Invitation
 from control_plane.access.oauth.models import OAuthCode, OAuthIdentity
-from control_plane.access.password_resets.models import PasswordReset
 from control_plane.access.users.models import User
-from control_plane.tenancy.repository import TenantRepository
 
 
 class OAuthRepository:
@@ -70,41 +67,3 @@ class OAuthRepository:
             .values(used_at=now)
             .returning(OAuthCode)
         )
-
-    def delete_codes_made_before(self, moment: datetime) -> None:
-        """Removes older codes; those that somebody else is removing are left to them."""
-        old = select(OAuthCode.id).where(OAuthCode.created_at < moment)
-        locked = old.with_for_update(skip_locked=True)
-        self.session.execute(delete(OAuthCode).where(OAuthCode.id.in_(locked)))
-
-    def void_password_resets(self, user_id: int, now: datetime) -> int:
-        """Makes a user's open password resets useless, and returns how many there were."""
-        statement = (
-            update(PasswordReset)
-            .where(PasswordReset.user_id == user_id, PasswordReset.used_at.is_(None))
-            .values(used_at=now)
-            .returning(PasswordReset.id)
-        )
-        return len(self.session.scalars(statement).all())
-
-
-class OpenInvitationRepository(TenantRepository[Invitation]):
-    """The invitations of one org that nobody has accepted yet."""
-
-    model = Invitation
-    noun = "invitation"
-
-    def revoke_made_by(self, user_id: int, now: datetime) -> list[int]:
-        """Makes the links that a user has made useless, and returns which."""
-        statement = (
-            update(Invitation)
-            .where(
-                Invitation.org_id == self.org_id,
-                Invitation.invited_by_user_id == user_id,
-                Invitation.accepted_at.is_(None),
-                Invitation.revoked_at.is_(None),
-            )
-            .values(revoked_at=now)
-            .returning(Invitation.id)
-        )
-        return sorted(self.session.scalars(statement))

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.oauth.accounts import AccountResolver, Resolved, SignUpGate
-from control_plane.access.oauth.attempts import LIFETIME, Attempt, start_attempt
+from control_plane.access.oauth.attempts import Attempt, start_attempt
 from control_plane.access.oauth.errors import (
     AccessDenied,
     AttemptInvalid,
@@ -179,7 +179,6 @@ class ProviderSignIn:
         for _ in range(2):
             try:
                 with transaction(self._factory) as session:
-                    remove_old_codes(session)
                     resolved = AccountResolver(session, self._visitor, gate).resolve(account)
                     return _add_code(session, attempt, resolved)
             except IntegrityError:
@@ -193,15 +192,6 @@ class ProviderSignIn:
                 " were invited, open the link of the invitation first."
             )
         self._throttle.count(sign_ups_from(self._settings, self._visitor.address))
-
-
-def remove_old_codes(session: Session) -> None:
-    """Deletes codes whose attempt is over; each sign-in does it for those before it.
-
-    Not when the code has expired: as long as the attempt's cookie is valid, the row is what makes
-    its state count only once.
-    """
-    OAuthRepository(session).delete_codes_made_before(utc_now() - 2 * LIFETIME)
 
 
 def _callback(query: CallbackQuery) -> Callback:

@@ -9,28 +9,31 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from control_plane.access.first_proof.repository import OpenInvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
-from control_plane.access.oauth.repository import OAuthRepository, OpenInvitationRepository
 from control_plane.access.sessions.service import end_sessions_of
 from control_plane.access.users.models import User
 from control_plane.audit.service import Actor, AuditLog
+from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org
 from control_plane.tenancy.service import list_org_ids
 
 
-def end_credentials(session: Session, user: User, actor: Actor, now: datetime) -> None:
-    """Ends password, sessions, password resets, API keys and open invitations of `user`.
+def end_credentials(session: Session, user: User, actor: Actor) -> None:
+    """Ends password, sessions, API keys and open invitations of `user`, who is verified from now on.
+
+    Open links for a new password are the caller's to close.
 
     Args:
         session: In no org; it is in none afterwards, too.
         user: Locked by the session.
         actor: In whose name this is recorded in the logs of the orgs.
-        now: When.
     """
+    now = utc_now()
     user.password_hash = None
+    user.email_verified_at = now
     session.flush()
     end_sessions_of(session, user.id)
-    OAuthRepository(session).void_password_resets(user.id, now)
     # Deleted and suspended orgs, and those that the user has left: all of them can come back.
     for org_id in list_org_ids(session):
         enter_org(session, org_id)
@@ -43,7 +46,7 @@ def _end_in_org(session: Session, org_id: int, user: User, actor: Actor, now: da
     invitations = OpenInvitationRepository(session, org_id).revoke_made_by(user.id, now)
     audit = AuditLog(session, org_id, actor)
     for key_id in keys:
-        audit.record("revoke", "api_key", key_id, new={"because": "account_taken_over"})
+        audit.record("revoke", "api_key", key_id, new={"because": "address_first_proven"})
     for invitation_id in invitations:
-        audit.record("revoke", "invitation", invitation_id, new={"because": "account_taken_over"})
+        audit.record("revoke", "invitation", invitation_id, new={"because": "address_first_proven"})
     session.flush()
