@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import typer
 
-from datanika_stack.api_client import tokens_of
+from datanika_stack.api_client import ApiClient, tokens_of
 from datanika_stack.cli.command import api_command
 from datanika_stack.cli.inputs import UsageError, read_secret
 from datanika_stack.cli.logins import Login
@@ -16,6 +16,7 @@ from datanika_stack.cli.secret_options import PasswordFile, PasswordStdin, Token
 from datanika_stack.cli.session import Session
 
 COLLECTION = "invitations"
+ACCEPT = "/auth/invitations/accept"
 app = noun("Invitations: ask people to join, and join.")
 Reference = Annotated[int, typer.Argument(metavar="ID", help="Id of the invitation.")]
 
@@ -59,17 +60,31 @@ def accept(
     """Join with the token or link of an invitation, and log in."""
     token = token_of(read_secret("Invitation", from_stdin=token_stdin))
     shown = session.anonymous.post("/auth/invitations/show", {"token": token})
-    body = {"token": token}
-    if not shown["has_account"] or password_stdin or password_file or sys.stdin.isatty():
+    is_given = password_stdin or password_file is not None or sys.stdin.isatty()
+    if shown["has_account"] and not is_given:
+        # As whoever is logged in; the control plane says if that is not the invited person.
+        answer = session.client.post(ACCEPT, {"token": token})
+    else:
         is_new = not shown["has_account"]
-        body["password"] = read_secret(
+        password = read_secret(
             "Password", from_stdin=password_stdin, file=password_file, is_new=is_new
         )
-    answer = session.anonymous.post("/auth/invitations/accept", body)
+        answer = _accept(session.anonymous, token, shown["email"], password, is_new=is_new)
     tokens = tokens_of(answer)
     login = Login(answer["user"]["email"], tokens.access_token, tokens.refresh_token, shown["org"])
     session.logins.save(session.api_url, login)
     return {"email": login.email, "org": shown["org"], "role": shown["role"]}
+
+
+def _accept(
+    anonymous: ApiClient, token: str, email: str, password: str, *, is_new: bool
+) -> dict[str, Any]:
+    if is_new:
+        return anonymous.post(ACCEPT, {"token": token, "password": password})
+    # The link alone opens no account: its owner logs in.
+    login = anonymous.post("/auth/login", {"email": email, "password": password})
+    headers = {"Authorization": f"Bearer {login['access_token']}"}
+    return anonymous.post(ACCEPT, {"token": token}, headers=headers)
 
 
 def token_of(text: str) -> str:

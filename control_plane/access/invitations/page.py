@@ -20,6 +20,7 @@ label{display:grid;gap:.25rem}
 input,button{font:inherit;padding:.6rem;border-radius:.4rem;border:1px solid #8888}
 button{background:#3b5bdb;color:#fff;border:0;cursor:pointer}
 p{margin:0}
+[hidden]{display:none!important}
 [role=alert]{color:#c92a2a}
 """
 SCRIPT = """

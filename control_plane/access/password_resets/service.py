@@ -30,7 +30,7 @@ from control_plane.audit.service import Actor
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.dependencies import MailerDep, SessionFactoryDep, SettingsDep
-from control_plane.core.errors import Invalid, NotFound, Upstream
+from control_plane.core.errors import DatanikaError, Invalid, NotFound
 from control_plane.core.mail import Mailer
 from control_plane.core.tokens import hash_token, new_token
 from control_plane.settings import Settings
@@ -106,7 +106,7 @@ class PasswordResets:
             log.record(user.id, "password_reset_mail", "user", user.id)
         try:
             self._mailer.send(email, SUBJECT, TEXT.format(email=email, link=made.link))
-        except Upstream as error:
+        except DatanikaError as error:
             # The answer has gone out; the next request makes another link.
             logger.warning("password reset: %s", error.detail)
 

@@ -81,6 +81,18 @@ class TestInvitations:
             stdin = f"{link}\n{PASSWORD}\n"
             assert stranger.error("invitation", "accept", *options, stdin=stdin)["status"] >= 400
 
+    def test_somebody_with_an_account_logs_in_with_it(self, command, stranger):
+        stranger.email = f"guest-of-{command.email}"
+        accept(stranger, invite(command, stranger.email)["link"])
+        command.run("member", "remove", stranger.email)
+        again = accept(stranger, invite(command, stranger.email, "viewer")["link"])
+        assert again == {"email": stranger.email, "org": command.org, "role": "viewer"}
+        # Whoever is logged in needs no password.
+        command.run("member", "remove", stranger.email)
+        link = invite(command, stranger.email, "viewer")["link"]
+        joined = stranger.json("invitation", "accept", "--token-stdin", stdin=f"{link}\n")
+        assert joined == again
+
     def test_the_token_is_no_argument(self, command):
         assert command.run("invitation", "accept", "--token", "x", exit_code=2)
 

@@ -15,6 +15,8 @@ def test_runs_its_own_script_and_nothing_else(anonymous: TestClient):
     assert "unsafe" not in policy
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
+    # What is laid out as a grid would be shown although it is hidden.
+    assert "[hidden]{display:none!important}" in answer.text
     for tag, directive in (("script", "script-src"), ("style", "style-src")):
         (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", answer.text, flags=re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
