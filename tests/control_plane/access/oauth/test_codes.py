@@ -82,6 +82,12 @@ class TestExchange:
         assert answer.status_code == 422
         assert "canary" not in answer.text
 
+    def test_refuses_half_a_character(self, platform: Platform, browser: Browser):
+        url = f"{platform.url}/api/v1/auth/oauth/exchange"
+        headers = {"Content-Type": "application/json"}
+        answer = browser.http.post(url, content=rb'{"code": "\ud800"}', headers=headers)
+        assert answer.status_code in (401, 422)
+
     def test_failures_are_throttled_by_address(
         self, platform: Platform, browser: Browser, monkeypatch: pytest.MonkeyPatch
     ):

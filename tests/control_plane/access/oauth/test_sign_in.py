@@ -5,11 +5,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from control_plane.access.oauth.models import OAuthCode
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.tokens import hash_token
+from control_plane.main import create_app
 from tests.control_plane.access.oauth.conftest import (
     CONSOLE,
     Browser,
@@ -84,6 +86,21 @@ class TestRedirects:
         done = browser.visit(browser.consent(answer.headers["location"]))
         assert 'datanika_oauth="";' in done.headers["set-cookie"]
         assert "Max-Age=0" in done.headers["set-cookie"]
+
+    def test_the_cookie_is_for_tls_alone_where_there_is_tls(self, make_settings):
+        settings = make_settings(
+            public_url="https://data.example.com",
+            dagster_public_url="https://data.example.com/dagster",
+            GITHUB_CLIENT_ID="id",
+            GITHUB_CLIENT_SECRET="canary-secret",
+        )
+        with TestClient(create_app(settings), base_url="https://data.example.com") as client:
+            answer = client.get("/api/auth/login/github", follow_redirects=False)
+        assert "Secure" in answer.headers["set-cookie"]
+        assert answer.headers["location"].startswith("https://github.com/login/oauth/authorize?")
+        redirect_uri = query_of(answer.headers["location"])["redirect_uri"]
+        assert redirect_uri == "https://data.example.com/api/auth/callback/github"
+        assert "canary" not in answer.headers["location"]
 
     def test_tokens_are_never_in_a_url(self, platform: Platform, browser: Browser):
         answer = browser.sign_in("google")
