@@ -31,12 +31,14 @@ def secret_key_problem(key: str) -> str | None:
 def fernet_key_problem(key: str) -> str | None:
     """Returns what is wrong with a Fernet key, None when it can be used."""
     try:
-        decoded = base64.urlsafe_b64decode(key)
+        decoded = base64.b64decode(key, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         decoded = b""
     if len(decoded) != FERNET_KEY_BYTES:
         return "must be a Fernet key (32 bytes, URL-safe base64)"
-    if _is_patterned(decoded) or secret_key_problem(key) is not None:
+    # 32 random bytes are never all printable: somebody encoded a text.
+    is_text = all(32 <= byte < 127 for byte in decoded)
+    if is_text or _is_patterned(decoded) or secret_key_problem(key) is not None:
         return "must be a random key, not a default or a pattern"
     return None
 

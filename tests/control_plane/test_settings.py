@@ -30,11 +30,19 @@ WEAK_SECRETS = [
     "datanika-9f8a7s6d5f4g3h2j1k0l9q8w7e",
 ]
 WEAK_BYTES = [bytes(32), b"\xff" * 32, bytes(range(32)), b"0123456789abcdef" * 2, b"short"]
+WEAK_BYTES.append(b"correct horse battery staple! 42")
 
 
 def weak_fernet_keys() -> list[str]:
     encoded = [base64.urlsafe_b64encode(content).decode() for content in WEAK_BYTES]
-    return [*encoded, "changeme" * 5 + "abc=", "not base64!", ",", " "]
+    return [
+        *encoded,
+        "changeme" * 5 + "abc=",
+        "not base64!",
+        f"{Fernet.generate_key().decode()}!",
+        ",",
+        " ",
+    ]
 
 
 @pytest.mark.parametrize("key", WEAK_SECRETS)
