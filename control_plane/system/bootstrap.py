@@ -5,6 +5,7 @@ Run by the stack after the migrations; repeating it changes nothing.
 
 from control_plane.access.users.repository import UserRepository
 from control_plane.access.users.service import create_user, make_operator
+from control_plane.audit.service import SYSTEM, PlatformAuditLog
 from control_plane.core.database import make_engine, make_session_factory, transaction
 from control_plane.settings import Settings, get_settings
 
@@ -20,7 +21,9 @@ def bootstrap(settings: Settings) -> bool:
             if UserRepository(session).find_by_email(email) is not None:
                 return False
             create_user(session, email, settings.operator_password.get_secret_value())
-            make_operator(session, email)
+            user = make_operator(session, email)
+            log = PlatformAuditLog(session, SYSTEM)
+            log.record("create", "operator", user.id, new={"email": user.email})
             return True
     finally:
         engine.dispose()

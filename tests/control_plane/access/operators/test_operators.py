@@ -1,5 +1,7 @@
 """Who operates the platform, through the REST API."""
 
+import secrets
+
 import httpx
 import pytest
 from fastapi.testclient import TestClient
@@ -10,6 +12,7 @@ from control_plane.access.permissions import Role
 from control_plane.access.sessions.service import start_session
 from control_plane.core.database import transaction
 from control_plane.routes import list_operations
+from control_plane.system.bootstrap import bootstrap
 from tests.control_plane.access.parallel import at_once
 from tests.factories.access import access_headers, make_colleague, make_user
 from tests.fixtures.control_plane import LiveApi
@@ -19,6 +22,8 @@ PATH = "/api/v1/system/operators"
 
 @pytest.fixture
 def operator(session: Session):
+    # The only one, in this test's transaction.
+    session.execute(text("UPDATE users SET is_platform_operator = false"))
     user = make_user(session, is_platform_operator=True)
     session.commit()
     return user
@@ -79,6 +84,22 @@ class TestOperators:
         assert client.get(PATH).status_code == 403
         assert client.post(PATH, json={"email": member.user.email}).status_code == 403
         assert client.delete(f"{PATH}/{member.user.id}").status_code == 403
+
+
+def test_the_first_one_is_on_record(make_settings, app_engine):
+    email = f"{secrets.token_hex(6)}@example.com"
+    settings = make_settings(operator_email=email, operator_password="correct horse battery")
+    assert bootstrap(settings) is True
+    assert bootstrap(settings) is False
+    with app_engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT action, actor_kind FROM platform_audit_entries"
+                " WHERE resource_type = 'operator' AND new_values ->> 'email' = :email"
+            ),
+            {"email": email},
+        ).all()
+        assert [tuple(row) for row in rows] == [("create", "system")]
 
 
 class TestNoRoleInAnOrg:
