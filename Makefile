@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help setup setup-dev demo up down test test-long fuzz check bench lock clean
+.PHONY: help setup setup-dev demo up down test test-long fuzz check audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -50,6 +50,9 @@ check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+audit: setup-dev ## Known vulnerabilities of what is locked; fails where nobody can be asked
+	$(BIN)/python deploy/audit_dependencies.py requirements.lock requirements-dev.lock
 
 bench: setup-dev ## The benchmarks (ARGS=--quick ends in three minutes)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.housekeeping.repository import HousekeepingRepository
+from control_plane.access.task_tokens.service import delete_expired_tokens
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 
@@ -54,7 +55,8 @@ class Housekeeping:
             "refresh tokens": lambda rows: rows.delete_refresh_tokens(sessions),
             "sessions": lambda rows: rows.delete_sessions(sessions),
         }
-        return {name: self._in_batches(step) for name, step in steps.items()}
+        removed = {name: self._in_batches(step) for name, step in steps.items()}
+        return removed | {"task tokens": delete_expired_tokens(self._factory)}
 
     def _in_batches(self, step: Callable[[HousekeepingRepository], int]) -> int:
         removed = 0
