@@ -26,11 +26,14 @@ ROOT = Path(__file__).parents[2]
 DEMO_TIMEOUT_SECONDS = 300
 
 
-def datanika(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def datanika(
+    *arguments: str, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the command as a user does, in an environment without our settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "datanika_stack.cli.main", *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=DEMO_TIMEOUT_SECONDS,
