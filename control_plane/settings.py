@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     )
     encryption_keys: SecretStr | None = Field(
         default=None,
-        description="Comma-separated Fernet keys; the first encrypts, all decrypt. Beside a master "
-        "password they only decrypt.",
+        description="Comma-separated Fernet keys; the first encrypts, all decrypt. Beside "
+        "another provider they only decrypt.",
     )
     encryption_keys_file: Path | None = Field(
         default=None, description="A file with such keys, read again when it changes."

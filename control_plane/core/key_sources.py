@@ -3,8 +3,6 @@
 Errors name the source and never a value: whoever reads a log learns nothing about a key.
 """
 
-import base64
-import binascii
 import contextlib
 import logging
 import os
@@ -20,11 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from control_plane.core.errors import Sealed
+from control_plane.key_strength import fernet_key_problem
+from control_plane.settings import HOW_TO_MAKE_ONE
 
-KEY_BYTES = 32
-# 32 random bytes have fewer different values than this once in 10^20 times.
-MINIMUM_DIFFERENT_BYTES = 12
-HOW_TO_MAKE_ONE = "Make one with `openssl rand -base64 32 | tr '+/' '-_'`."
 MAXIMUM_SOURCE_BYTES = 65_536
 COMMAND_TIMEOUT_SECONDS = 10.0
 COMMAND_PAUSE_SECONDS = 5.0
@@ -63,23 +59,10 @@ def parse_keys(text: str, source: str) -> tuple[str, ...]:
     if not keys:
         raise Sealed(f"{source} holds no encryption key.")
     for number, key in enumerate(keys, start=1):
-        problem = _problem(key)
+        problem = fernet_key_problem(key)
         if problem is not None:
             raise Sealed(f"Key {number} of {source} {problem}. {HOW_TO_MAKE_ONE}")
     return keys
-
-
-def _problem(key: str) -> str | None:
-    try:
-        raw = base64.b64decode(key, altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return "is not URL-safe base64"
-    if len(raw) != KEY_BYTES:
-        return f"has {len(raw)} bytes instead of {KEY_BYTES}"
-    is_text = all(32 <= byte < 127 for byte in raw)
-    if is_text or len(set(raw)) < MINIMUM_DIFFERENT_BYTES:
-        return "is weak: it was not made at random"
-    return None
 
 
 class FixedKeys:

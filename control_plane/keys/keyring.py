@@ -1,8 +1,7 @@
 """The platform's key-encryption keys from wherever they come; one way to make the vault.
 
-Beside a master password, keys of the environment only decrypt, and beside keys of the environment,
-a file or a command those of a master password do: so a deployment moves from one to the other by a
-rotation, while everything stays readable.
+Keys of the environment decrypt beside every other provider, and those of a master password do beside
+all: so a deployment moves from one provider to another by a rotation, while everything stays readable.
 """
 
 import logging
@@ -27,16 +26,17 @@ class Keyring:
 
     Args:
         kind: Whose key wraps: the master password's or the source's.
-        source: Keys from outside the database; may be None beside a master password.
+        sources: Keys from outside the database, the provider's own first; there may be none beside
+            a master password.
         unlocked: What the master password has opened.
     """
 
     def __init__(
-        self, kind: KeyProviderKind, source: KeySource | None, unlocked: UnlockedKeys
+        self, kind: KeyProviderKind, sources: Sequence[KeySource], unlocked: UnlockedKeys
     ) -> None:
         self.kind = kind
         self._unlocked = unlocked
-        self._source = source
+        self._sources = tuple(sources)
         self._had_unlocked = False
 
     def __repr__(self) -> str:
@@ -63,7 +63,9 @@ class Keyring:
 
     def refresh(self) -> bool:
         """Reads the keys again where they may have changed, and tells whether they have."""
-        has_other_source = self._source.refresh() if self._source else False
+        # Each of them, whatever the one before says.
+        refreshed = [source.refresh() for source in self._sources]
+        has_other_source = any(refreshed)
         if self.has_master_password:
             return self._unlocked.refresh() or has_other_source
         had_unlocked = self._had_unlocked
@@ -96,9 +98,9 @@ class Keyring:
         self._unlocked.clear()
 
     def _outside(self) -> tuple[KeyEncryptionKey, ...]:
-        if self._source is None:
-            return ()
-        outside = self._source.keys()
+        outside: list[str] = []
+        for source in self._sources:
+            outside.extend(source.keys())
         return tuple(KeyEncryptionKey(None, key) for key in outside)
 
 
@@ -110,19 +112,22 @@ def make_vault(settings: Settings) -> Vault:
     """
     socket_path = settings.key_agent_socket
     unlocked = KeysInProcess() if socket_path is None else KeysInAgent(KeyAgent(socket_path))
-    vault = Vault(Keyring(settings.key_provider, _make_source(settings), unlocked))
+    vault = Vault(Keyring(settings.key_provider, _make_sources(settings), unlocked))
     if settings.key_provider in (KeyProviderKind.FILE, KeyProviderKind.COMMAND):
         _warn_without_keys(vault)
     return vault
 
 
-def _make_source(settings: Settings) -> KeySource | None:
+def _make_sources(settings: Settings) -> list[KeySource]:
+    sources: list[KeySource] = []
     if settings.key_provider == KeyProviderKind.FILE and settings.encryption_keys_file:
-        return KeyFile(settings.encryption_keys_file)
+        sources.append(KeyFile(settings.encryption_keys_file))
     if settings.key_provider == KeyProviderKind.COMMAND and settings.encryption_keys_command:
-        return KeyCommand(settings.encryption_keys_command.get_secret_value())
+        sources.append(KeyCommand(settings.encryption_keys_command.get_secret_value()))
     keys = settings.encryption_key_list()
-    return FixedKeys(keys, "DATANIKA_ENCRYPTION_KEYS") if keys else None
+    if keys:
+        sources.append(FixedKeys(keys, "DATANIKA_ENCRYPTION_KEYS"))
+    return sources
 
 
 def _warn_without_keys(vault: Vault) -> None:

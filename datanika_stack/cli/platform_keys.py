@@ -88,7 +88,9 @@ def rotate(
 ) -> Any:
     """Wrap every organization's keys with the newest key-encryption key."""
     body = {}
-    if session.client.get("/system/seal")["provider"] == "master_password":
+    is_given = password_stdin or password_file is not None
+    # Given, it opens the keys of a master password that another provider has replaced.
+    if is_given or session.client.get("/system/seal")["provider"] == "master_password":
         body["password"] = read_secret(_PROMPT, from_stdin=password_stdin, file=password_file)
     return session.client.post(ROTATIONS, body)
 

@@ -1,6 +1,8 @@
 """A platform of its own for each test of keys: they are the whole deployment's, not one org's."""
 
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,7 @@ from control_plane.settings import Settings
 from control_plane.tenancy.models import DataKey
 from control_plane.tenancy.secrets import OrgSecrets
 from control_plane.tenancy.service import create_organization, list_org_ids
+from datanika_stack.key_agent import KeyAgent
 from datanika_stack.postgres import EmbeddedPostgres
 from tests.factories.access import make_user
 from tests.fixtures.control_plane import Databases, migrate
@@ -169,6 +172,24 @@ def platform(
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    # Not pytest's tmp_path: a Unix socket's path must stay short.
+    directory = Path(tempfile.mkdtemp(prefix="dtk", dir="/tmp"))
+    yield directory / "agent" / "keys.sock"
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def agent(socket_path: Path) -> Iterator[KeyAgent]:
+    """The stack's own."""
+    served = KeyAgent(socket_path)
+    served.start()
+    yield served
+    if served.is_alive():
+        served.close()
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,24 +27,6 @@ from tests.fixtures.ports import free_port
 KEY = "x5_LMEJrKZ0Zp3jXVZk3qpbRrZFIMH2uQk4Ilvy3C1I="
 SEAL_SECONDS = 2.0
 LOGIN = {"email": "somebody@example.com", "password": "correct horse battery"}
-
-
-@pytest.fixture
-def socket_path() -> Iterator[Path]:
-    # Not pytest's tmp_path: a Unix socket's path must stay short.
-    directory = Path(tempfile.mkdtemp(prefix="dtk", dir="/tmp"))
-    yield directory / "agent" / "keys.sock"
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-def agent(socket_path: Path) -> Iterator[KeyAgent]:
-    """The stack's own."""
-    served = KeyAgent(socket_path)
-    served.start()
-    yield served
-    if served.is_alive():
-        served.close()
 
 
 @dataclass
@@ -160,7 +140,10 @@ def test_two_processes_and_the_agent(platform: Platform, start: Callable[[], Ser
 def assert_sealed(server: Server, owner: dict) -> None:
     """What needs a secret is 423 and says what to do; the rest works."""
     ready = httpx.get(f"{server.url}/ready")
-    assert (ready.status_code, ready.json()["checks"]["keys"]) == (200, "sealed")
+    assert (ready.status_code, ready.json()["checks"]["keys"]) == (
+        200,
+        "sealed; an operator sees why: datanika keys status",
+    )
     assert httpx.post(f"{server.url}/api/v1/auth/login", json=LOGIN, timeout=30).status_code == 200
     headers = {"Authorization": f"Bearer {owner['access_token']}"}
     connections = f"{server.url}/api/v1/orgs/{owner['org']['slug']}/connections"

@@ -23,6 +23,7 @@ from control_plane.keys.maintenance import KeyMaintenance
 from control_plane.keys.master_password import MasterPassword
 from control_plane.keys.rotation import KeyRotator
 from control_plane.keys.service import keyring_of
+from control_plane.tenancy.models import DataKey
 from control_plane.tenancy.secrets import OrgSecrets
 from tests.control_plane.keys.conftest import PASSWORD, Platform
 from tests.fixtures.control_plane import ROOT
@@ -190,7 +191,21 @@ class TestKeyEncryptionKey:
 
 
 class TestMoving:
-    """From keys of the environment to a master password, and back."""
+    """From keys of the environment to another provider, and back."""
+
+    def test_to_a_file(self, platform, environment_key, tmp_path: Path):
+        environment = {"encryption_keys": environment_key}
+        platform.make_org(platform.vault(key_provider="environment", **environment), 2)
+        path = tmp_path / "keys"
+        path.touch(0o600)
+        path.write_text(Fernet.generate_key().decode())
+        values = {"key_provider": "file", "encryption_keys_file": path}
+        both = platform.vault(**values, **environment)
+        platform.assert_all_readable(both)
+        rotation = rotator(platform, both)
+        rotation.begin(SYSTEM, None)
+        assert rotation.advance()
+        platform.assert_all_readable(platform.vault(**values))
 
     def test_there_and_back(self, platform, serve, environment_key):
         environment = {"key_provider": "environment", "encryption_keys": environment_key}
@@ -292,6 +307,44 @@ class TestConcurrency:
         assert platform.scalar("SELECT count(*) FROM key_encryption_keys") == 1
         platform.assert_all_readable(vault)
         platform.assert_all_readable(unlocked_vault(platform))
+
+    def test_nor_do_those_of_another_process(self, platform, agent, socket_path):
+        """What the agent said a second ago may be a key that is gone by now."""
+        platform.values["key_agent_socket"] = socket_path
+        vault, other = platform.vault(), platform.vault()
+        MasterPassword(platform.factory, keyring_of(vault), SYSTEM).set(PASSWORD)
+        orgs = [platform.make_org(vault, connections=3) for _ in range(3)]
+        crowd = Crowd(platform, other, dict(platform.stored), orgs)
+        with crowd:
+            for _ in range(8):
+                rotate_key(platform, vault)
+                crowd.orgs.append(platform.make_org(other, connections=1))
+        assert crowd.errors == []
+        KeyMaintenance(platform.factory, vault).run_once()
+        assert platform.scalar("SELECT count(*) FROM key_encryption_keys") == 1
+        assert len(keyring_of(vault).opened()) == 1
+        platform.assert_all_readable(other)
+        platform.assert_all_readable(platform.vault())
+
+    def test_a_key_that_goes_between_two_statements(self, platform, vault):
+        """A transaction that has read the row, or the key, before the rotation and uses it after."""
+        org_id = platform.make_org(vault, connections=1)
+        ((_, connection_id), values) = next(iter(platform.stored.items()))
+        for rotate, loads_key in (
+            (lambda: rotate_data_key(platform, vault, org_id), False),
+            (lambda: rotate_key(platform, vault), True),
+        ):
+            with transaction(platform.factory, org_id) as session:
+                row = session.get_one(Connection, connection_id)
+                org_secrets = OrgSecrets(session, org_id, vault)
+                if loads_key:
+                    # Held by this name: the session keeps only what somebody refers to.
+                    key = session.get_one(DataKey, row.secrets_key_id)
+                    before = key.wrapped_key
+                rotate()
+                assert org_secrets.read(row) == values
+                org_secrets.store(row, values)
+            assert not loads_key or key.wrapped_key != before
 
     def test_two_rotations_at_once(self, platform, vault):
         org_id = platform.make_org(vault, connections=20)
