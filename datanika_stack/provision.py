@@ -9,7 +9,8 @@ control plane's tables: an org is a number here.
 import hashlib
 import hmac
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -31,7 +32,12 @@ _READER_STATEMENT_TIMEOUT: Final = "5min"
 
 @dataclass(frozen=True, repr=False)
 class Warehouse:
-    """How an org's warehouse is opened: the role that writes and its twin that only reads."""
+    """How an org's warehouse is opened: the role that writes and its twin that only reads.
+
+    Attributes:
+        sslmode: As libpq names it; the provisioner's own.
+        ssl_root_certificate: What verifies the server, in PEM; None for the well-known authorities.
+    """
 
     host: str
     port: int
@@ -40,6 +46,8 @@ class Warehouse:
     password: str
     readonly_user: str
     readonly_password: str
+    sslmode: str = "prefer"
+    ssl_root_certificate: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,9 +78,12 @@ class Provisioner:
 
         Raises:
             psycopg.Error: The server refused.
+            OSError: The root certificate that the URL names cannot be read.
         """
         name = self._name(org_id)
         readonly = f"{name}_ro"
+        root = self._tls("sslrootcert")
+        pem = Path(root).read_text() if root and root != "system" else None
         password, readonly_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._connect() as connection:
             self._ensure_roles(connection, name)
@@ -82,7 +93,8 @@ class Provisioner:
         with self._connect(name) as connection:
             _grant_inside(connection, name)
         host, port = self._server.host or "127.0.0.1", self._server.port or 5432
-        return Warehouse(host, port, name, name, password, readonly, readonly_password)
+        made = Warehouse(host, port, name, name, password, readonly, readonly_password)
+        return replace(made, sslmode=self._tls("sslmode") or "prefer", ssl_root_certificate=pem)
 
     def create_reader(self, org_id: int) -> Reader:
         """Makes the org's login for people, or replaces its password.
@@ -113,6 +125,10 @@ class Provisioner:
     def _name(self, org_id: int) -> str:
         digest = hmac.new(self._name_key, str(org_id).encode(), hashlib.sha256)
         return f"w_{digest.hexdigest()[:12]}"
+
+    def _tls(self, parameter: str) -> str | None:
+        value = self._server.query.get(parameter)
+        return value if isinstance(value, str) else None
 
     def _connect(self, database: str | None = None) -> psycopg.Connection:
         return psycopg.connect(

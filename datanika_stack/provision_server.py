@@ -89,6 +89,8 @@ class _Answerer:
             # The server's own words name roles at most: no statement of ours holds a password.
             _LOG.warning("provisioning failed: %s", error)
             return {"ok": False, "error": str(error).strip()}
+        except OSError as error:
+            return {"ok": False, "error": f"cannot read a certificate: {error.strerror}"}
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from datanika_dagster.connectors.certificate_files import Certificates
 from datanika_dagster.connectors.endpoint import Endpoint
 from datanika_dagster.connectors.network import NetworkPolicy
 from datanika_manifest.connectors.managed_warehouse import ManagedWarehouseConfig
@@ -22,6 +23,8 @@ class ManagedWarehouseEngine:
             database=settings.database,
             user=settings.user,
             password=settings.password.get_secret_value(),
+            sslmode=settings.sslmode,
+            certificates=Certificates(root=settings.ssl_root_certificate),
             reader=(settings.readonly_user, settings.readonly_password.get_secret_value()),
         )
 

@@ -4,6 +4,8 @@ Users cannot make one and its host is not theirs to choose, so it has no network
 control plane stores what the provisioner returned.
 """
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from datanika_manifest.connectors.base import ConnectorConfig, ConnectorDeclaration, Direction
@@ -19,6 +21,12 @@ class ManagedWarehouseConfig(ConnectorConfig):
     password: SecretStr = Field(description="Password of the role.")
     readonly_user: str = Field(description="The SELECT-only twin, for previews and sensors.")
     readonly_password: SecretStr = Field(description="Password of the SELECT-only twin.")
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        default="prefer", description="TLS, as the provisioner itself uses it."
+    )
+    ssl_root_certificate: str | None = Field(
+        default=None, description="The authority that signed the server's certificate, in PEM."
+    )
 
 
 DECLARATION = ConnectorDeclaration(
