@@ -26,7 +26,7 @@ from control_plane.access.throttling.service import (
 )
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
-from control_plane.access.users.passwords import verify_password
+from control_plane.access.users.passwords import password_slot, verify_password
 from control_plane.access.users.repository import UserOrg
 from control_plane.access.users.service import (
     WRONG_CREDENTIALS,
@@ -105,11 +105,16 @@ class SignIn:
         """Starts a session of the account whose password this is.
 
         Raises:
-            Throttled: Too many failures of this account or from this address.
+            Throttled: Too many failures of this account or from this address, or too many people at
+                the door.
             CaptchaFailed: Where it is on.
             CaptchaUnavailable: Where it is on.
             Unauthorized: No such account or a wrong password: same text, same time.
         """
+        with password_slot():
+            return self._log_in(email, password, captcha_token)
+
+    def _log_in(self, email: str, password: str, captcha_token: str | None) -> SignedInUser:
         # First the address: one that is over its limit uses up nobody's account. Then the captcha:
         # whoever does not pass it neither.
         counted = self._throttle.count(logins_from(self._settings, self._visitor.address))
@@ -140,7 +145,7 @@ class SignIn:
             raise Forbidden("Sign-up is closed here; ask for an invitation.")
         self._throttle.count(sign_ups_from(self._settings, self._visitor.address))
         self._captcha.check(captcha_token, CaptchaAction.SIGN_UP, self._visitor.address)
-        with transaction(self._factory) as session:
+        with password_slot(), transaction(self._factory) as session:
             account = sign_up(
                 session, vault, email=wish.email, password=wish.password, org_name=wish.org_name
             )

@@ -4,14 +4,41 @@ bcrypt reads 72 bytes and ignores the rest, so longer passwords are refused wher
 instead of being cut silently.
 """
 
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import bcrypt
 
+from control_plane.core.errors import Throttled
+
 ROUNDS = 12
+# bcrypt keeps a core and a thread of the server (of 40) busy for a quarter of a second: whoever
+# floods the door from many addresses must leave threads for those who are inside.
+MAXIMUM_AT_ONCE = 16
 MINIMUM_CHARACTERS = 10
 MAXIMUM_BYTES = 72
 
 # Compared when an account does not exist, so that the answer takes as long as for one that does.
 _NOBODYS_HASH = "$2b$12$CpoPG9IjHWuJSjGYoO8KF.6L1gzN4K64Q6Fp1g/rES4BZjTxhq5GW"
+
+
+_slots = threading.BoundedSemaphore(MAXIMUM_AT_ONCE)
+
+
+@contextmanager
+def password_slot() -> Generator[None]:
+    """Holds one of the process's places for work with passwords while the block runs.
+
+    Raises:
+        Throttled: All are taken; nobody waits, so that no thread does.
+    """
+    if not _slots.acquire(blocking=False):
+        raise Throttled("Too many people sign in at this moment; try again.", retry_after_seconds=1)
+    try:
+        yield
+    finally:
+        _slots.release()
 
 
 def password_problem(password: str) -> str | None:
