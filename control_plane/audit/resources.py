@@ -16,6 +16,7 @@ from control_plane.tenancy.repository import ResourceRepository
 
 Row = TypeVar("Row", bound=Resource)
 NO_USAGES = Usages()
+UNIQUE_VIOLATION = "23505"
 
 
 def _nothing() -> None:
@@ -187,7 +188,9 @@ class ResourceService(ABC, Generic[Row]):
         try:
             with self._session.begin_nested():
                 write()
-        except IntegrityError:
+        except IntegrityError as error:
+            if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
+                raise
             raise self._taken(row, name) from None
 
     def _record(self, action: str, row: Row, old: dict[str, Any] | None) -> None:

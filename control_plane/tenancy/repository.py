@@ -18,6 +18,8 @@ ResourceRow = TypeVar("ResourceRow", bound=Resource)
 Deleted = Select[str, int, str, datetime]
 """Selects deleted rows: resource_type, id, name, deleted_at."""
 MAXIMUM_BIGINT = 2**63 - 1
+# A row that a session has read already may have changed before it was locked.
+AS_IT_IS: dict[str, Any] = {"populate_existing": True}
 
 
 class TenantRepository(Generic[Row]):
@@ -66,7 +68,7 @@ class TenantRepository(Generic[Row]):
             NotFound: This org has no such row; another org's looks the same.
         """
         statement = self.base().with_for_update(key_share=not to_delete)
-        return self._found(self._find_in(statement, row_id), row_id)
+        return self._found(self._find_in(statement.execution_options(**AS_IT_IS), row_id), row_id)
 
     def list_all(self) -> Sequence[Row]:
         """Returns every live row, oldest first."""
@@ -110,9 +112,7 @@ class TenantRepository(Generic[Row]):
     def _find_in(self, statement: Select[Row], row_id: int) -> Row | None:
         if not 0 < row_id <= MAXIMUM_BIGINT:
             return None
-        statement = statement.where(self.model.id == row_id)
-        # A row that this session has read already may have changed before it was locked.
-        return self.session.scalar(statement, execution_options={"populate_existing": True})
+        return self.session.scalar(statement.where(self.model.id == row_id))
 
     def _found(self, row: Row | None, row_id: int) -> Row:
         if row is None:
@@ -138,7 +138,7 @@ class ResourceRepository(TenantRepository[ResourceRow]):
         """
         statement = select(self.model).where(self.model.org_id == self.org_id)
         if lock:
-            statement = statement.with_for_update(key_share=True)
+            statement = statement.with_for_update(key_share=True).execution_options(**AS_IT_IS)
         row = self._found(self._find_in(statement, row_id), row_id)
         if row.deleted_at is None:
             raise InvalidState(f"The {self.noun} {row_id} is not deleted.")
@@ -158,6 +158,7 @@ class ResourceRepository(TenantRepository[ResourceRow]):
         statement = self.base()
         if hold:
             statement = statement.with_for_update(read=True, key_share=True)
+            statement = statement.execution_options(**AS_IT_IS)
         row = self._find_in(statement, row_id)
         if row is None:
             gone = self.get_deleted(row_id)
