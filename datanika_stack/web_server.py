@@ -13,8 +13,8 @@ OPTIONS: Final = (
     "--no-server-header",
     # X-Forwarded-* are believed by the control plane alone, and only from its trusted proxies.
     "--no-proxy-headers",
-    # A request line with its headers; more is answered with 400 before the application sees it. Only
-    # h11 has such a limit: httptools collects headers without end.
+    # So much of a request line and headers that have no end yet; more is answered with 400 before the
+    # application sees it. Only h11 has such a limit: httptools collects headers without end.
     "--http", "h11",
     "--h11-max-incomplete-event-size", "32768",
     # Longer than most proxies keep an idle connection, so that they do not send into a closed one.
