@@ -68,7 +68,7 @@ class LocalStack:
         """Starts the stack unless it runs already, and returns where it is.
 
         Raises:
-            DemoFailedError: It did not start; the message is the command's.
+            DemoFailedError: It did not start, or is sealed; the message says what to do.
         """
         self.is_ours = self.is_ours or control.status_of(self.home).state == "stopped"
         if self.is_ours:
@@ -76,6 +76,8 @@ class LocalStack:
         status = control.status_of(self.home)
         if not status.api_url or not status.dagster_url:
             raise DemoFailedError(f"The stack in {self.home.path} is {status.state}.")
+        if status.hint:
+            raise DemoFailedError(f"The stack in {self.home.path} is {status.hint}.")
         return Addresses(status.api_url, status.dagster_url)
 
     def stop(self) -> None:
