@@ -20,7 +20,7 @@ from control_plane.access.sessions.tokens import Audience, ServiceClaims, Servic
 from control_plane.access.users.models import User
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.clock import utc_now
-from control_plane.core.database import transaction
+from control_plane.core.database import enter_by_first_statement, transaction
 from control_plane.core.dependencies import SessionDep, SettingsDep, get_session_factory
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.requests import client_address, trace_id
@@ -122,6 +122,7 @@ def resolve_caller(
         Forbidden: The org is suspended.
     """
     key = request.headers.get(settings.api_key_header)
+    enter_by_first_statement(session)
     if key is not None:
         caller, is_suspended = _caller_of_key(request, org, session, key)
     else:

@@ -38,6 +38,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from control_plane.core.clock import utc_now
 
 ORG_SETTING = "app.org_id"
+ENTERS_BY_STATEMENT = "enters_by_statement"
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -170,14 +171,22 @@ def read_only_transaction(
         yield session
 
 
+def enter_by_first_statement(session: Session) -> None:
+    """Leaves it to the next transaction's first statement to say which org it is in.
+
+    The statement sets `app.org_id`, to nothing where there is no org, and its caller says
+    `entered`. It saves the round trip of every request in an org.
+    """
+    session.info[ENTERS_BY_STATEMENT] = True
+
+
 def entered(session: Session, org_id: int) -> None:
-    """Notes that a statement has set the org of this transaction itself (`ENTER_ORG`)."""
+    """Notes which org the transaction's first statement has entered."""
     session.info["org_id"] = org_id
 
 
 def _on_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    # The setting ends with its transaction, so that a new one is in no org; a savepoint is not new.
-    if session.info.get("org_id") is not None or connection.in_nested_transaction():
+    if not session.info.pop(ENTERS_BY_STATEMENT, False):
         _tell_org(session, connection)
 
 

@@ -53,6 +53,7 @@ KEY_BY_HASH = """
         FROM api_keys k
         JOIN organizations o ON o.id = k.org_id
         JOIN memberships m ON m.org_id = k.org_id AND m.user_id = k.created_by_user_id
+        JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL
         WHERE k.key_hash = wanted AND k.revoked_at IS NULL
           AND (k.expires_at IS NULL OR k.expires_at > now()) {and_not_deleted}
     $$

@@ -106,7 +106,7 @@ class TestRole:
 
 
 class TestSetting:
-    def test_a_request_in_an_org_is_in_that_one_whatever_the_connection_was_told(
+    def test_a_transaction_is_in_its_own_org_or_in_none_whatever_the_connection_was_told(
         self, app_engine: Engine, vault
     ):
         """What nothing in the code does (see below): a setting that outlives its transaction."""
@@ -120,6 +120,8 @@ class TestSetting:
             connection.execute(text(f"SELECT set_config('app.org_id', '{org_ids[0]}', false)"))
         with transaction(factory, org_ids[1]) as session:
             assert session.scalars(text("SELECT id FROM organizations")).all() == [org_ids[1]]
+        with transaction(factory) as session:
+            assert session.scalars(text("SELECT id FROM organizations")).all() == []
         engine.dispose()
 
     @pytest.mark.parametrize("value", ["", "0", "-1", "9223372036854775807"])
