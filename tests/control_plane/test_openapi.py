@@ -134,7 +134,15 @@ def test_no_secret_has_an_example_or_a_default(document):
         schema = declaration.config.model_json_schema()["properties"]
         for field in declaration.secret_fields():
             assert is_write_only(schema[field]), (declaration.kind, field)
-            assert not {"default", "example", "examples"} & schema[field].keys()
+            assert not {"example", "examples"} & schema[field].keys()
+            assert schema[field].get("default") is None, (declaration.kind, field)
+
+
+def test_requests_take_nothing_that_they_do_not_name(document):
+    schemas = document["components"]["schemas"]
+    objects = {name for name in taken(document) if "properties" in schemas[name]}
+    lax = {name for name in objects if schemas[name].get("additionalProperties") is not False}
+    assert lax == set()
 
 
 def test_settings_that_sound_secret_are_secret_in_every_connector():

@@ -72,7 +72,7 @@ def _objects(operation: Operation, caller: Caller, slug: str) -> Sequence[str]:
     """Returns whose objects are asked for; outside of the caller's org none is looked up."""
     if not has_object(operation):
         return [slug]
-    return EVERY if caller.org == slug else (OWN, MISSING)
+    return EVERY if caller.org == slug else (OWN,)
 
 
 def _status_in_org(caller: Caller, slug: str, whose: str, permission: Permission) -> int | None:
