@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from control_plane.core.database_errors import RETRY_AFTER_SECONDS, translate
@@ -158,7 +158,7 @@ def _on_database_error(request: Request, error: Exception) -> JSONResponse:
 
 def _reason(error: Exception) -> str:
     """Returns what kind of error it was, without the statement and its values."""
-    original = getattr(error, "orig", None) or error
+    original = error.orig or error if isinstance(error, DBAPIError) else error
     return f"{type(original).__name__} {getattr(original, 'sqlstate', None) or ''}".strip()
 
 
