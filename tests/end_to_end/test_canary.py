@@ -143,6 +143,12 @@ class Runs:
         self.org.api.post(f"runs/{run['id']}/cancel")
         assert self.org.wait_for_run(run["id"])["status"] in {"cancelled", "success"}
 
+    def remove(self) -> None:
+        """Leaves the org as it was, for the tests that come after."""
+        for path in (f"uploads/{self.upload['id']}", f"connections/{self.source['id']}"):
+            assert self.org.api.delete(path).status_code == 204
+        self.org.post("publish", expected=200)
+
     def preview(self) -> None:
         for sql in ("select 1", "selct", "select 1/0", "select * from nowhere", "{{ target }}"):
             answer = self.org.api.post("transformations/preview", json={"sql": sql, "limit": 1})
@@ -180,6 +186,7 @@ def planted(
     runs.fail()
     runs.preview()
     runs.cancel()
+    runs.remove()
     return canaries, in_flight, pids
 
 
