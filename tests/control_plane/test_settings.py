@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from control_plane.key_strength import fernet_key_problem, secret_key_problem
 from control_plane.settings import Settings
+from tests.factories.keys import fixed_key
 
 ROOT = Path(__file__).parents[2]
 WEAK_SECRETS = [
@@ -39,7 +40,7 @@ def weak_fernet_keys() -> list[str]:
         *encoded,
         "changeme" * 5 + "abc=",
         "not base64!",
-        f"{Fernet.generate_key().decode()}!",
+        f"{fixed_key('one')}!",
         ",",
         " ",
     ]
@@ -54,7 +55,7 @@ def test_a_weak_secret_key_is_refused_by_name(make_settings, key: str):
 
 
 @pytest.mark.parametrize("key", weak_fernet_keys())
-@pytest.mark.parametrize("before", ["", f"{Fernet.generate_key().decode()},"])
+@pytest.mark.parametrize("before", ["", f"{fixed_key('two')},"])
 def test_a_weak_encryption_key_is_refused_by_name(make_settings, key: str, before: str):
     if before and not key.strip(", "):
         return  # an empty part between commas is none

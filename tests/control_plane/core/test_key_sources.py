@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
 from control_plane.core import key_sources
 from control_plane.core.errors import Sealed
 from control_plane.core.key_sources import FixedKeys, KeyCommand, KeyFile, parse_keys
+from tests.factories.keys import fixed_key
 
-ONE, TWO = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+ONE, TWO = fixed_key("one"), fixed_key("two")
 
 
 def write(path: Path, text: str) -> Path:
