@@ -2,7 +2,6 @@
 
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from datanika_stack.databases import ensure_databases
 from datanika_stack.endpoints import DatabaseEndpoints
 from datanika_stack.polling import wait_for
 from datanika_stack.postgres import EmbeddedPostgres
+from datanika_stack.web_server import server_command
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_SECONDS = 30.0
@@ -152,13 +152,12 @@ def _connections(session: Session, org_id: int, vault: Vault, count: int) -> lis
 
 def _start(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "control_plane.main:create_app", "--factory",
-         "--port", str(port), "--no-access-log", "--log-level", "warning"],
+        server_command("control_plane.main:create_app", "127.0.0.1", port),
         env={"PATH": "/usr/bin:/bin", **environment},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
 
     def answers() -> bool:
         try:

@@ -14,9 +14,8 @@ OPTIONS: Final = (
     # X-Forwarded-* are believed by the control plane alone, and only from its trusted proxies.
     "--no-proxy-headers",
     # So much of a request line and headers that have no end yet; more is answered with 400 before the
-    # application sees it. Only h11 has such a limit: httptools collects headers without end.
-    "--http", "h11",
-    "--h11-max-incomplete-event-size", "32768",
+    # application sees it.
+    "--http", "datanika_stack.http_protocol:BoundedHttpProtocol",
     # Longer than most proxies keep an idle connection, so that they do not send into a closed one.
     "--timeout-keep-alive", "75",
     # Beyond this many connections: 503 at once, instead of a queue that only grows.

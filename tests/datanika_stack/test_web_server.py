@@ -1,7 +1,10 @@
 """The options of the servers, tried on a served application."""
 
+import contextlib
 import http.client
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,10 +60,34 @@ def test_nobody_forges_an_address(port: int) -> None:
 
 def test_headers_without_end_are_refused(port: int) -> None:
     assert get(port, {"X-Long": "x" * 20_000})[0] == 200
-    # h11 looks at the limit while headers are incomplete: what one read brings whole still passes.
     many = {f"X-{number}": "x" * 1000 for number in range(2000)}
     try:
         status, _ = get(port, many)
     except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
         return
     assert status == 400
+
+
+@pytest.mark.parametrize("piece", [b"X-Small: 1\r\n", b"x"], ids=["many headers", "one header"])
+def test_nor_do_they_come_piece_by_piece(port: int, piece: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        answer = b""
+        for _ in range(200):
+            try:
+                connection.sendall(piece * (1000 // len(piece)))
+            except OSError:
+                break
+            time.sleep(0.001)
+        with contextlib.suppress(ConnectionResetError):
+            answer = connection.recv(100)
+    assert answer[:12] in (b"HTTP/1.1 400", b"")
+
+
+def test_a_connection_serves_many_requests_and_long_bodies(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for _ in range(50):
+        connection.request("POST", "/", body=b"x" * 200_000, headers={"X-Long": "x" * 20_000})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()[:9]) == (200, b"127.0.0.1")
+    connection.close()
