@@ -40,7 +40,10 @@ from tests.control_plane.tenancy.rows import (
 from tests.factories.access import make_user
 
 NAMES = [table.name for table in TABLES]
-LINKS = [(table, key) for table in TABLES for key in links(table)]
+LINKS = sorted(
+    ((table, key) for table in TABLES for key in links(table)),
+    key=lambda link: (link[0].name, str(link[1].name)),
+)
 THREADS = 8
 TRANSACTIONS = 300
 
