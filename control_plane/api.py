@@ -5,7 +5,6 @@ from fastapi import APIRouter
 from control_plane.access.api_keys import endpoints as api_keys
 from control_plane.access.audit_log import endpoints as audit_log
 from control_plane.access.invitations import endpoints as invitations
-from control_plane.access.invitations.page import page_router as invitation_page
 from control_plane.access.members import endpoints as members
 from control_plane.access.oauth import endpoints as oauth
 from control_plane.access.operators import endpoints as operators
@@ -73,7 +72,7 @@ INTERNAL_ROUTERS: list[APIRouter] = [
     manifest.internal,
     runs.internal,
 ]
-ROOT_ROUTERS: list[APIRouter] = [system.router, oauth.root, invitation_page]
+ROOT_ROUTERS: list[APIRouter] = [system.router, oauth.root]
 # Run when a deleted org comes back without its secrets.
 RESTORATIONS = Restorations((provision_again,))
 # Asked before a resource is deleted, in the order in which people want to read what uses it.

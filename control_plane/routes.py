@@ -21,6 +21,7 @@ OPEN: dict[str, str] = {
     "GET /ready": "Says which part is missing, no more.",
     "GET /login": "The page on which a person signs in.",
     "POST /login": "The form of that page: checks the password itself.",
+    "GET /welcome": "Shows whose cookie it was given, leads to the login page without one.",
     "GET /logout": "Asks whether to sign out.",
     "POST /logout": "Ends the session of the cookie that it is given.",
     "GET /password-reset": "The page behind a password link; it holds nothing.",

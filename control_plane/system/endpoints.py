@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/login`, `/logout`, the pages for passwords, and who a session belongs to."""
+"""`/health`, `/ready`, the platform's own pages, and who a session belongs to."""
 
 from typing import Annotated
 
@@ -8,16 +8,30 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from control_plane.access.caller import SignerDep, bearer_token
 from control_plane.access.captcha.errors import CaptchaFailed, CaptchaUnavailable
 from control_plane.access.captcha.service import CaptchaDep
+from control_plane.access.landing import WELCOME_PATH, landing_url
+from control_plane.access.oauth.registry import ProvidersDep
 from control_plane.access.same_site import SameSite
-from control_plane.access.sign_in.endpoints import COOKIE_NAME, set_session_cookie
+from control_plane.access.session_cookie import (
+    COOKIE_NAME,
+    delete_session_cookie,
+    set_session_cookie,
+)
 from control_plane.access.sign_in.service import SignInDep
 from control_plane.access.sign_in.visitor import VisitorDep
+from control_plane.access.users.service import list_orgs
 from control_plane.core.dependencies import SessionDep, SettingsDep, VaultDep
 from control_plane.core.errors import DatanikaError, Throttled, Unauthorized
+from control_plane.system.invitation_page import invitation_page
 from control_plane.system.login_page import login_page, logout_page, safe_next
 from control_plane.system.reset_page import forgotten_page, reset_page
 from control_plane.system.schemas import Health, LoginForm, Readiness, SessionView
-from control_plane.system.service import check_readiness, end_cookie_session, identify
+from control_plane.system.service import (
+    check_readiness,
+    end_cookie_session,
+    identify,
+    user_of_cookie,
+)
+from control_plane.system.welcome_page import welcome_page
 
 router = APIRouter(tags=["system"])
 internal = APIRouter()
@@ -39,9 +53,12 @@ def ready(session: SessionDep, vault: VaultDep, response: Response) -> Readiness
 
 
 @router.get("/login", include_in_schema=False)
-def show_login(settings: SettingsDep, captcha: CaptchaDep, next: str | None = None) -> HTMLResponse:
-    """Shows the page on which a person signs in for the Dagster UI."""
-    return login_page(settings, captcha, safe_next(next, settings.dagster_public_url)).answer()
+def show_login(
+    settings: SettingsDep, captcha: CaptchaDep, providers: ProvidersDep, next: str | None = None
+) -> HTMLResponse:
+    """Shows the page on which a person signs in."""
+    wanted = safe_next(next, settings.dagster_public_url)
+    return login_page(settings, captcha, providers, wanted).answer()
 
 
 @router.post("/login", include_in_schema=False)
@@ -50,18 +67,38 @@ def login_form(
     sign_in: SignInDep,
     captcha: CaptchaDep,
     settings: SettingsDep,
+    providers: ProvidersDep,
     _same_site: SameSite,
 ) -> Response:
-    """Signs a person in and sends them to the Dagster UI."""
-    target = safe_next(form.next, settings.dagster_public_url)
+    """Signs a person in; operators go on to the Dagster UI where they came from there."""
+    wanted = safe_next(form.next, settings.dagster_public_url)
     try:
         done = sign_in.log_in(form.email, form.password.get_secret_value(), form.captcha_token)
     except (Unauthorized, Throttled, CaptchaFailed, CaptchaUnavailable) as error:
-        page = login_page(settings, captcha, target, alert=error.detail)
+        page = login_page(settings, captcha, providers, wanted, alert=error.detail)
         return page.answer(error.status, _retry_after(error))
+    is_operator = done.user.is_platform_operator
+    target = landing_url(settings, wanted, is_operator=is_operator)
     response = RedirectResponse(target, status_code=303)
     set_session_cookie(response, settings, done.tokens)
     return response
+
+
+@router.get(WELCOME_PATH, include_in_schema=False)
+def show_welcome(
+    request: Request, session: SessionDep, signer: SignerDep, settings: SettingsDep
+) -> Response:
+    """Shows a person who is signed in who they are, where they belong, and how to go on."""
+    user = user_of_cookie(session, signer, request.cookies.get(COOKIE_NAME))
+    if user is None:
+        return RedirectResponse("/login", status_code=303)
+    return welcome_page(settings, user, list_orgs(session, user.id)).answer()
+
+
+@router.get("/invitation", include_in_schema=False)
+async def show_invitation(providers: ProvidersDep) -> HTMLResponse:
+    """Shows the page on which a person accepts an invitation; it holds nothing."""
+    return invitation_page(list(providers.titles().values())).answer()
 
 
 @router.get("/password-reset", include_in_schema=False)
@@ -78,7 +115,7 @@ async def show_forgotten() -> HTMLResponse:
 
 @router.get("/logout", include_in_schema=False)
 def show_logout() -> HTMLResponse:
-    """Asks a person whether to sign out of the Dagster UI."""
+    """Asks a person whether to sign out."""
     return logout_page().answer()
 
 
@@ -95,7 +132,7 @@ def logout_form(
     if cookie is not None:
         end_cookie_session(session, signer, cookie, visitor)
     response = RedirectResponse("/login", status_code=303)
-    response.delete_cookie(COOKIE_NAME, path="/")
+    delete_session_cookie(response)
     return response
 
 

@@ -4,7 +4,7 @@ Both are the same for everybody. The link's token is in its fragment, which brow
 the page's script reads it and speaks to the REST API.
 """
 
-from control_plane.system.pages import Page, new_nonce
+from control_plane.core.pages import Page, new_nonce
 
 RESET_FORM = """<form id="form">
 <label>New password

@@ -39,6 +39,12 @@ class OpenInvitation:
     org: Organization
     user: User | None
 
+    @property
+    def is_email_verified(self) -> bool:
+        """Whether the address is proven once this is accepted."""
+        is_known = self.user is not None and self.user.email_verified_at is not None
+        return is_known or self.row.mailed_at is not None
+
 
 @dataclass(frozen=True)
 class NewMember:

@@ -19,7 +19,8 @@ from control_plane.access.invitations.schemas import (
 from control_plane.access.invitations.service import InvitationService, IssuedInvitation
 from control_plane.access.permissions import Permission, Role
 from control_plane.access.same_site import SameSite
-from control_plane.access.sign_in.endpoints import member_org_views, set_session_cookie
+from control_plane.access.session_cookie import set_session_cookie
+from control_plane.access.sign_in.endpoints import member_org_views
 from control_plane.access.sign_in.schemas import LoggedIn, UserView
 from control_plane.access.users.service import list_orgs
 from control_plane.core.database import transaction
@@ -96,6 +97,7 @@ def show_invitation(
         role=Role(found.row.role),
         has_account=found.user is not None,
     )
+        is_email_verified=found.is_email_verified,
 
 
 @holders_router.post("/accept")

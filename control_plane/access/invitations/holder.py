@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.caller import SignerDep, bearer_token
 from control_plane.access.invitations.acceptance import NewMember
+from control_plane.access.session_cookie import COOKIE_NAME
 from control_plane.access.sessions.models import UserSession
 from control_plane.access.sessions.service import (
     IssuedTokens,
@@ -17,7 +18,6 @@ from control_plane.access.sessions.service import (
     user_of_token,
 )
 from control_plane.access.sessions.tokens import Audience, TokenSigner
-from control_plane.access.sign_in.endpoints import COOKIE_NAME
 from control_plane.access.sign_in.visitor import Visitor, VisitorDep
 from control_plane.access.throttling.service import (
     LOGIN_WINDOW,

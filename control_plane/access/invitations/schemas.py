@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from control_plane.access.permissions import Role
-from control_plane.access.sign_in.schemas import Email
+from control_plane.access.users.email_address import Email
 
 
 class InvitationCreate(BaseModel):
@@ -54,6 +54,10 @@ class InvitationShown(BaseModel):
     email: str
     role: Role
     has_account: bool = Field(description="Whether the address has an account, to sign in with.")
+    is_email_verified: bool = Field(
+        description="Whether the address counts as its owner's once this is accepted: the link was "
+        "mailed, or the account's address was verified before."
+    )
 
 
 class InvitationAccept(InvitationToken):

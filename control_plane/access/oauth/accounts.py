@@ -18,8 +18,8 @@ from control_plane.access.oauth.providers import ProviderAccount
 from control_plane.access.oauth.repository import OAuthRepository
 from control_plane.access.password_resets.service import close_links_of
 from control_plane.access.permissions import Role
-from control_plane.access.sign_in.schemas import Email
 from control_plane.access.sign_in.visitor import Visitor
+from control_plane.access.users.email_address import Email
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
 from control_plane.access.users.repository import UserRepository

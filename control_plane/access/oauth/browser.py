@@ -6,13 +6,14 @@ from datetime import timedelta
 from fastapi import Response
 from fastapi.responses import RedirectResponse
 
+from control_plane.access.landing import landing_url
 from control_plane.access.oauth.attempts import LIFETIME, Attempt, AttemptSigner
 from control_plane.access.oauth.errors import AttemptInvalid, CodeInvalid
 from control_plane.access.oauth.page import error_page
 from control_plane.access.oauth.return_urls import ReturnUrl, ReturnUrls, add_query
 from control_plane.access.oauth.service import CODE_LIFETIME, CallbackQuery, ProviderSignIn
+from control_plane.access.session_cookie import is_cookie_secure, set_session_cookie
 from control_plane.access.sessions.tokens import TokenSigner
-from control_plane.access.sign_in.endpoints import set_session_cookie
 from control_plane.core.errors import DatanikaError, Invalid
 from control_plane.core.vault import Vault
 from control_plane.settings import Settings
@@ -72,12 +73,14 @@ class BrowserSignIn:
             is_bound = self._signer.is_bound(code, self._cookies.get(CODE_COOKIE))
             if not is_bound or not target.is_own:
                 raise CodeInvalid
-            tokens = self._door.redeem(code, signer).tokens
+            done = self._door.redeem(code, signer)
         except DatanikaError as error:
             response: Response = error_page(error)
         else:
-            response = RedirectResponse(target.url, status_code=303, headers=NO_STORE)
-            set_session_cookie(response, self._settings, tokens)
+            is_operator = done.user.is_platform_operator
+            url = landing_url(self._settings, target.url, is_operator=is_operator)
+            response = RedirectResponse(url, status_code=303, headers=NO_STORE)
+            set_session_cookie(response, self._settings, done.tokens)
         response.delete_cookie(CODE_COOKIE, path=CODE_PATH)
         return response
 
@@ -114,5 +117,5 @@ class BrowserSignIn:
             httponly=True,
             # Lax: a provider sends the browser back by a link of its own site.
             samesite="lax",
-            secure=self._settings.public_url.startswith("https://"),
+            secure=is_cookie_secure(self._settings),
         )

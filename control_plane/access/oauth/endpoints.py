@@ -6,17 +6,17 @@ GET  /login/oauth                    → redeems the code for the platform's own
 POST /api/v1/auth/oauth/exchange     → redeems it for a front end: the tokens
 """
 
-from typing import Annotated, cast
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from control_plane.access.caller import SignerDep
 from control_plane.access.oauth.browser import CODE_PATH, BrowserSignIn
-from control_plane.access.oauth.registry import CALLBACK_PATH, SignInProviders
+from control_plane.access.oauth.registry import CALLBACK_PATH, ProvidersDep
 from control_plane.access.oauth.schemas import Exchange, SignedInByProvider, SignInWays
 from control_plane.access.oauth.service import CallbackQuery, ProviderSignIn
 from control_plane.access.same_site import is_own_page
-from control_plane.access.sign_in.endpoints import set_session_cookie
+from control_plane.access.session_cookie import set_session_cookie
 from control_plane.access.sign_in.schemas import MemberOrgView, UserView
 from control_plane.access.sign_in.visitor import VisitorDep
 from control_plane.core.dependencies import SessionFactoryDep, SettingsDep, VaultDep
@@ -25,14 +25,6 @@ router = APIRouter(prefix="/auth", tags=["sign-in"])
 root = APIRouter(include_in_schema=False)
 
 QueryText = Annotated[str | None, Query(max_length=2048)]
-
-
-def get_providers(request: Request) -> SignInProviders:
-    """Returns the application's providers."""
-    return cast("SignInProviders", request.app.state.sign_in_providers)
-
-
-ProvidersDep = Annotated[SignInProviders, Depends(get_providers)]
 
 
 def get_door(

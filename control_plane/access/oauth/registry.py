@@ -1,6 +1,9 @@
 """The providers that the settings configure."""
 
 from collections.abc import Iterator
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
 
 from control_plane.access.oauth.code_flow import ClientRegistration
 from control_plane.access.oauth.github import GitHubProvider
@@ -45,6 +48,14 @@ class SignInProviders:
         """Closes all connections."""
         for provider in self._providers.values():
             provider.close()
+
+
+async def get_providers(request: Request) -> SignInProviders:
+    """Returns the application's providers."""
+    return cast("SignInProviders", request.app.state.sign_in_providers)
+
+
+ProvidersDep = Annotated[SignInProviders, Depends(get_providers)]
 
 
 def _configured(settings: Settings) -> Iterator[SignInProvider]:

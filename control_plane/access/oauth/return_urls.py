@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from control_plane.access.landing import WELCOME_PATH
 from control_plane.core.errors import Invalid
 from control_plane.settings import Settings
 
@@ -40,11 +41,11 @@ class ReturnUrls:
     def __init__(self, settings: Settings) -> None:
         self._public_origin = origin_of(settings.public_url)
         self._own_origins = (self._public_origin, origin_of(settings.dagster_public_url))
-        self._default = settings.dagster_public_url
+        self._default = self._public_origin + WELCOME_PATH
         self._listed = settings.oauth_return_urls
 
     def check(self, url: str | None, pointer: str = "/return_to") -> ReturnUrl:
-        """Returns where to go; without a URL to the Dagster UI.
+        """Returns where to go; without a URL to the page of who is signed in.
 
         Args:
             url: An absolute URL, or a path of the platform.

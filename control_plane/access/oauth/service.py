@@ -25,8 +25,9 @@ from control_plane.access.oauth.registry import SignInProviders
 from control_plane.access.oauth.repository import OAuthRepository
 from control_plane.access.sessions.service import IssuedTokens, start_session
 from control_plane.access.sessions.tokens import TokenSigner
+from control_plane.access.sign_in.refusals import RefusedLogins
 from control_plane.access.sign_in.visitor import Visitor
-from control_plane.access.throttling.service import Throttle, logins_from, sign_ups_from
+from control_plane.access.throttling.service import Counted, Throttle, logins_from, sign_ups_from
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
 from control_plane.access.users.repository import UserOrg, UserRepository
@@ -119,7 +120,7 @@ class ProviderSignIn:
             Forbidden: No account, and sign-up is closed.
             Sealed: No account, and its org cannot have a data key now.
         """
-        counted = self._throttle.count(logins_from(self._settings, self._visitor.address))
+        counted = self._count_login()
         with transaction(self._factory) as session:
             if OAuthRepository(session).is_state_used(attempt.state_hash):
                 raise AttemptInvalid
@@ -139,7 +140,7 @@ class ProviderSignIn:
             Throttled: Too many failures from this address.
             CodeInvalid: Unknown, used or too old, or its user was removed.
         """
-        counted = self._throttle.count(logins_from(self._settings, self._visitor.address))
+        counted = self._count_login()
         with transaction(self._factory) as session:
             row = OAuthRepository(session).use_code(hash_token(code), utc_now())
             user = UserRepository(session).find(row.user_id) if row else None
@@ -152,6 +153,11 @@ class ProviderSignIn:
             redeemed = RedeemedCode(user, list_orgs(session, user.id), tokens, row.is_new_user)
         self._throttle.give_back(counted)
         return redeemed
+
+    def _count_login(self) -> list[Counted]:
+        refused = RefusedLogins(self._factory, self._visitor)
+        limit = logins_from(self._settings, self._visitor.address)
+        return self._throttle.count(limit, on_first_refusal=refused.note_address)
 
     def _fetch_account(self, attempt: Attempt, query: CallbackQuery) -> ProviderAccount:
         provider = self._providers.get(attempt.provider)

@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from control_plane.access.sign_in.schemas import Email, UserView
+from control_plane.access.sign_in.schemas import UserView
+from control_plane.access.users.email_address import Email
 
 
 class OperatorCreate(BaseModel):

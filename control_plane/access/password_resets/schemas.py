@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from control_plane.access.sign_in.schemas import Email
+from control_plane.access.users.email_address import Email
 
 
 class ResetRequest(BaseModel):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.access.invitations.schemas import InvitationIssued
 from control_plane.access.orgs.schemas import OrgName
-from control_plane.access.sign_in.schemas import Email
+from control_plane.access.users.email_address import Email
 
 
 class PlatformOrgView(BaseModel):

@@ -1,7 +1,7 @@
 """`/api/v1/auth`: sign-up, sign-in, renewal, sign-out, and which org a session works in.
 
-The cookie that signing in sets serves the Dagster UI only; the REST API takes no cookie, so a
-foreign site cannot use it.
+The cookie that signing in sets serves the platform's pages and the Dagster UI; the REST API takes
+no cookie, but for accepting an invitation, so a foreign site cannot use it.
 """
 
 from fastapi import APIRouter, Response
@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from control_plane.access.current_session import CurrentSessionDep
 from control_plane.access.same_site import SameSite
+from control_plane.access.session_cookie import delete_session_cookie, set_session_cookie
 from control_plane.access.sessions.service import (
     IssuedTokens,
     current_org,
@@ -34,23 +35,8 @@ from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.repository import UserOrg
 from control_plane.access.users.service import list_orgs
 from control_plane.core.dependencies import SessionDep, SettingsDep, VaultDep
-from control_plane.settings import Settings
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
-COOKIE_NAME = "datanika_session"
-
-
-def set_session_cookie(response: Response, settings: Settings, tokens: IssuedTokens) -> None:
-    """Gives the browser the cookie that the Dagster UI's gateway reads."""
-    response.set_cookie(
-        COOKIE_NAME,
-        tokens.cookie,
-        expires=tokens.cookie_expires_at,
-        httponly=True,
-        samesite="lax",
-        secure=settings.public_url.startswith("https://"),
-        path="/",
-    )
 
 
 @router.post("/signup", status_code=201)
@@ -104,7 +90,7 @@ def logout(session: SessionDep, current: CurrentSessionDep, visitor: VisitorDep)
     log = IdentityLog(session, visitor.as_actor(current.user.id, current.user.email))
     log.record(current.user.id, "logout", "session", current.row.id)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE_NAME, path="/")
+    delete_session_cookie(response)
     return response
 
 
@@ -123,7 +109,10 @@ def me(session: SessionDep, current: CurrentSessionDep) -> Me:
 def switch(
     body: Switch, session: SessionDep, current: CurrentSessionDep, visitor: VisitorDep
 ) -> Me:
-    """Makes the session, and with it the Dagster UI, work in another of the user's orgs."""
+    """Makes the session work in another of the user's orgs.
+
+    The Dagster UI does not follow: it shows every org, and only platform operators get in.
+    """
     before = current_org(session, current.row)
     switch_org(session, current.row, body.org)
     log = IdentityLog(session, visitor.as_actor(current.user.id, current.user.email))

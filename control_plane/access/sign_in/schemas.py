@@ -1,10 +1,8 @@
 """What the API takes and gives for sign-up, sign-in and sessions."""
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr
-
-Email = Annotated[EmailStr, AfterValidator(str.lower)]
+from control_plane.access.users.email_address import Email
 
 CAPTCHA_TOKEN = Field(
     default=None, description="The page's reCAPTCHA v3 token, where reCAPTCHA is on."
@@ -103,6 +101,6 @@ class Me(BaseModel):
     user: UserView
     orgs: list[MemberOrgView]
     current_org: str | None = Field(
-        description="The org that this session works in, which the Dagster UI shows; null where "
-        "there is none, or where it is suspended."
+        description="The org that this session works in; null where there is none, or where it is "
+        "suspended."
     )

@@ -14,9 +14,11 @@ from fastapi import Depends
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.caller import SignerDep
+from control_plane.access.captcha.errors import CaptchaFailed, CaptchaUnavailable
 from control_plane.access.captcha.service import Captcha, CaptchaAction, CaptchaDep
 from control_plane.access.sessions.service import IssuedTokens, renew_session, start_session
 from control_plane.access.sessions.tokens import TokenSigner
+from control_plane.access.sign_in.refusals import RefusedLogins
 from control_plane.access.sign_in.visitor import Visitor, VisitorDep
 from control_plane.access.throttling.service import (
     Throttle,
@@ -117,9 +119,16 @@ class SignIn:
     def _log_in(self, email: str, password: str, captcha_token: str | None) -> SignedInUser:
         # First the address: one that is over its limit uses up nobody's account. Then the captcha:
         # whoever does not pass it neither.
-        counted = self._throttle.count(logins_from(self._settings, self._visitor.address))
-        self._captcha.check(captcha_token, CaptchaAction.LOGIN, self._visitor.address)
-        counted += self._throttle.count(logins_of_account(self._settings, email))
+        refused = RefusedLogins(self._factory, self._visitor, email)
+        from_address = logins_from(self._settings, self._visitor.address)
+        counted = self._throttle.count(from_address, on_first_refusal=refused.note_address)
+        try:
+            self._captcha.check(captcha_token, CaptchaAction.LOGIN, self._visitor.address)
+        except (CaptchaFailed, CaptchaUnavailable) as error:
+            refused.note_captcha(error)
+            raise
+        of_account = logins_of_account(self._settings, email)
+        counted += self._throttle.count(of_account, on_first_refusal=refused.note_account)
         known = self._verified(email, password)
         with transaction(self._factory) as session:
             user = get_unchanged(session, known)

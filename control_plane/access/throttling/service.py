@@ -14,7 +14,7 @@ plane sees the same ones.
 import hashlib
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -54,7 +54,12 @@ class Limit:
     @property
     def key_hash(self) -> str:
         """What the counter is stored under: no address can be read from it at a glance."""
-        return hashlib.sha256(f"{self.purpose}:{self.subject}".encode()).hexdigest()
+        return _hash(f"{self.purpose}:{self.subject}")
+
+    @property
+    def refusals_key_hash(self) -> str:
+        """What the counter of the attempts over the limit is stored under."""
+        return _hash(f"refusals:{self.purpose}:{self.subject}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ class Throttle:
     def __init__(self, factory: sessionmaker[Session]) -> None:
         self._factory = factory
 
-    def count(self, *limits: Limit | None) -> list[Counted]:
+    def count(
+        self, *limits: Limit | None, on_first_refusal: Callable[[Limit], None] | None = None
+    ) -> list[Counted]:
         """Counts one attempt under each limit, in this order, up to the first that is reached.
 
         Put a client's limit before the account's: then an address over its own limit no longer
@@ -83,6 +90,8 @@ class Throttle:
 
         Args:
             limits: None stands for a limit that does not apply (a client without an address).
+            on_first_refusal: Called with the limit that is reached, once in its window: so that
+                a refusal can be recorded, and nobody fills the record by being refused.
 
         Returns:
             What was counted, for `give_back`.
@@ -93,6 +102,7 @@ class Throttle:
         now = utc_now()
         counted: list[Counted] = []
         over: Counted | None = None
+        to_tell: Limit | None = None
         with transaction(self._factory) as session:
             repository = ThrottleRepository(session)
             for limit in limits:
@@ -102,7 +112,11 @@ class Throttle:
                 counted.append(Counted(limit.key_hash, ends_at))
                 if attempts > limit.attempts:
                     over = counted[-1]
+                    if on_first_refusal is not None and _is_first(repository, limit, now, ends_at):
+                        to_tell = limit
                     break
+        if to_tell is not None and on_first_refusal is not None:
+            on_first_refusal(to_tell)
         if over is not None:
             seconds = max(1, math.ceil((over.window_ends_at - now).total_seconds()))
             raise Throttled("Too many attempts; try again later.", retry_after_seconds=seconds)
@@ -151,6 +165,17 @@ def client_network(client_address: str) -> str:
     if address.version == 4:
         return str(address)
     return str(ipaddress.ip_network((int(address), IPV6_PREFIX), strict=False))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_first(
+    repository: ThrottleRepository, limit: Limit, now: datetime, window_ends_at: datetime
+) -> bool:
+    """Counts a refusal, apart from the attempts: those are given back, refusals never are."""
+    return repository.add_attempt(limit.refusals_key_hash, now, window_ends_at)[0] == 1
 
 
 def _from_address(

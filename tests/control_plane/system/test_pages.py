@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from control_plane.access.users.service import create_user
+from control_plane.access.users.service import create_user, make_operator
 from control_plane.main import create_app
 from control_plane.system.login_page import safe_next
 
@@ -28,7 +28,9 @@ def log_in(client: TestClient, headers: dict | None = None, **more: str):
 
 
 class TestLogin:
-    def test_signs_in_for_the_dagster_ui(self, anonymous: TestClient, user):
+    def test_signs_an_operator_in_for_the_dagster_ui(self, anonymous, session: Session, user):
+        make_operator(session, user.email)
+        session.commit()
         answer = log_in(anonymous, next=f"{DAGSTER}/runs")
         assert (answer.status_code, answer.headers["location"]) == (303, f"{DAGSTER}/runs")
         assert "datanika_session" in answer.cookies
@@ -37,9 +39,10 @@ class TestLogin:
         assert "SameSite=lax" in cookie
 
     @pytest.mark.parametrize(
-        ("public_url", "is_secure"), [("https://x.example", True), (OWN, False)]
+        ("public_url", "is_secure"),
+        [("https://x.example", True), ("http://x.example", True), (OWN, False)],
     )
-    def test_the_cookie_is_secure_unless_the_platform_is_plain_http(
+    def test_the_cookie_is_secure_unless_the_platform_is_plain_http_on_loopback(
         self, make_settings, app, user, public_url: str, is_secure: bool
     ):
         app.state.settings = make_settings(public_url=public_url)
@@ -78,9 +81,7 @@ class TestLogin:
         ],
     )
     def test_leads_nowhere_else(self, target: str):
-        result = safe_next(target, DAGSTER)
-        assert result == DAGSTER or result.startswith(f"{DAGSTER}/")
-        assert "evil" not in result
+        assert safe_next(target, DAGSTER) is None
 
     def test_offers_the_providers_that_are_set_up(self, make_settings, databases):
         settings = make_settings(
@@ -101,7 +102,7 @@ class TestLogin:
 
 class TestPolicies:
     @pytest.mark.parametrize(
-        "path", ["/login", "/logout", "/password-reset", "/forgotten-password"]
+        "path", ["/login", "/logout", "/password-reset", "/forgotten-password", "/invitation"]
     )
     def test_nothing_foreign_and_nothing_without_its_nonce(self, anonymous, path: str):
         first, second = anonymous.get(path), anonymous.get(path)

@@ -166,6 +166,7 @@ class TestAccept:
             "email": NEWCOMER,
             "role": "editor",
             "has_account": False,
+            "is_email_verified": False,
         }
         answer = accept(anonymous, token, password=PASSWORD)
         assert answer.status_code == 200, answer.text

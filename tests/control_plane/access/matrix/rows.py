@@ -183,6 +183,7 @@ ROWS: dict[str, Row] = {
     "GET /ready": Row(),
     "GET /login": Row(),
     "GET /logout": Row(),
+    "GET /welcome": Row(status=303, because="it leads to the page of signing in"),
     "POST /logout": Row(status=303, because="it leads to the page of signing in"),
     "GET /password-reset": Row(),
     "GET /forgotten-password": Row(),
@@ -196,7 +197,9 @@ ROWS: dict[str, Row] = {
     "POST /api/v1/auth/invitations/accept": Row(a.accepted_invitation),
     "POST /api/v1/auth/password-resets": Row(a.user),
     "POST /api/v1/auth/password-resets/redeem": Row(a.reset),
-    "POST /login": Row(a.login_form, status=303, because="it leads to the Dagster UI"),
+    "POST /login": Row(
+        a.login_form, status=303, because="it leads to the page of who is signed in"
+    ),
     "POST /api/v1/auth/signup": Row(a.sign_up),
     "POST /api/v1/auth/login": Row(a.log_in),
     "POST /api/v1/auth/refresh": Row(a.refresh),

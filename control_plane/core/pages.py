@@ -13,13 +13,15 @@ from fastapi.responses import HTMLResponse
 STYLE = """
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:100vh;margin:0}
-main{display:grid;gap:1rem;width:min(20rem,90vw)}
+main{display:grid;gap:1rem;width:min(24rem,90vw)}
 form{display:grid;gap:1rem}
 label{display:grid;gap:.25rem}
 input,button{font:inherit;padding:.6rem;border-radius:.4rem;border:1px solid #8888}
 button{background:#3b5bdb;color:#fff;border:0;cursor:pointer}
-p{margin:0}
-p[role=alert]{color:#c92a2a}
+p,ul,pre{margin:0}
+pre{overflow-x:auto}
+[role=alert]{color:#c92a2a}
+[hidden]{display:none!important}
 """
 DOCUMENT = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1"><title>Datanika</title>
