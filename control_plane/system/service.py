@@ -10,16 +10,15 @@ from control_plane.access.sessions.service import (
     current_org,
     end_session,
     signed_in,
+    user_of_token,
 )
 from control_plane.access.sessions.tokens import Audience, ServiceRole, TokenSigner
 from control_plane.access.sign_in.visitor import Visitor
-    user_of_token,
 from control_plane.access.users.identity_log import IdentityLog
+from control_plane.access.users.models import User
 from control_plane.core.errors import Forbidden, Unauthorized
 from control_plane.core.vault import Vault
 from control_plane.system.schemas import Readiness, SessionView
-from control_plane.access.users.models import User
-from control_plane.core.database import transaction
 
 # docs/security.md, "Limits": where the platform cannot fence jobs it says so.
 ISOLATION = "single-trust: jobs of all organizations run as the stack's own user"
@@ -59,6 +58,16 @@ def identify(
     return _person(session, signed_in(session, signer, cookie, Audience.COOKIE))
 
 
+def user_of_cookie(session: Session, signer: TokenSigner, cookie: str | None) -> User | None:
+    """Returns who is signed in on the platform's pages; None without a session that is alive."""
+    if cookie is None:
+        return None
+    try:
+        return user_of_token(session, signer, cookie, Audience.COOKIE)
+    except Unauthorized:
+        return None
+
+
 def end_cookie_session(
     session: Session, signer: TokenSigner, cookie: str, visitor: Visitor
 ) -> None:
@@ -88,16 +97,6 @@ def _person(session: Session, person: SignedIn) -> SessionView:
         kind="user",
         name=person.user.email,
         email=person.user.email,
-def user_of_cookie(session: Session, signer: TokenSigner, cookie: str | None) -> User | None:
-    """Returns who is signed in on the platform's pages; None without a session that is alive."""
-    if cookie is None:
-        return None
-    try:
-        return user_of_token(session, signer, cookie, Audience.COOKIE)
-    except Unauthorized:
-        return None
-
-
         is_platform_operator=person.user.is_platform_operator,
         org=org.slug if org else None,
         org_id=org.org_id if org else None,

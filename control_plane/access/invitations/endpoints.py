@@ -96,8 +96,8 @@ def show_invitation(
         email=found.row.email,
         role=Role(found.row.role),
         has_account=found.user is not None,
-    )
         is_email_verified=found.is_email_verified,
+    )
 
 
 @holders_router.post("/accept")
