@@ -11,7 +11,7 @@ import time
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from control_plane.audit.service import SYSTEM, Actor, AuditLog
+from control_plane.audit.service import SYSTEM, Actor, AuditLog, PlatformAuditLog
 from control_plane.core.database import transaction
 from control_plane.core.vault import Vault
 from control_plane.keys.repository import DataKeyRepository
@@ -19,7 +19,7 @@ from control_plane.tenancy.ciphertexts import OrgCiphertexts, tables_with_secret
 from control_plane.tenancy.errors import KeysDestroyed
 from control_plane.tenancy.models import DataKey
 from control_plane.tenancy.secrets import OrgSecrets
-from control_plane.tenancy.service import list_org_ids
+from control_plane.tenancy.service import get_organization, list_org_ids
 
 RESOURCE = "data_key"
 BATCH_ROWS = 50
@@ -43,8 +43,12 @@ class DataKeyRotator:
         self._vault = vault
         self._org_id = org_id
 
-    def begin(self, actor: Actor) -> None:
+    def begin(self, actor: Actor, *, by_operator: bool = False) -> None:
         """Adds the newer key, unless a rotation is under way already.
+
+        Args:
+            actor: Who asks.
+            by_operator: Whether it is recorded in the platform's log, too.
 
         Raises:
             Sealed: There are no keys to wrap it with.
@@ -61,6 +65,10 @@ class DataKeyRotator:
                 return
             key = OrgSecrets(session, self._org_id, self._vault).add_data_key()
             AuditLog(session, self._org_id, actor).record("rotate", RESOURCE, key.id)
+            if by_operator:
+                slug = get_organization(session, self._org_id).slug
+                log = PlatformAuditLog(session, actor)
+                log.record("rotate", RESOURCE, key.id, new={"slug": slug})
 
     def advance(self, *, stop_at: float | None = None) -> bool:
         """Goes on with a rotation, and returns whether only the newest key is left.

@@ -69,7 +69,7 @@ class MasterPassword:
             WrongMasterPassword: It is another one.
             Unavailable: The key agent does not answer.
         """
-        opened = self.open_keys(password)
+        opened = self.open_keys(password, tried="unlock")
         self._hand_over(opened, action="unlock")
 
     def seal(self) -> None:
@@ -111,8 +111,15 @@ class MasterPassword:
         except WrongPassword:
             raise self._refused("update") from None
 
-    def open_keys(self, password: str) -> list[KeyEncryptionKey]:
+    def open_keys(
+        self, password: str, *, tried: str, resource: str = RESOURCE
+    ) -> list[KeyEncryptionKey]:
         """Returns every key-encryption key, opened; hands them to nobody.
+
+        Args:
+            password: As it was given.
+            tried: The action that needs it, for the record of a wrong one.
+            resource: What that action is done to.
 
         Raises:
             InvalidState: No master password was set.
@@ -122,7 +129,7 @@ class MasterPassword:
         try:
             return [KeyEncryptionKey(row.id, _open(row, password)) for row in rows]
         except WrongPassword:
-            raise self._refused("unlock") from None
+            raise self._refused(tried, resource) from None
 
     def _hand_over(self, opened: Sequence[KeyEncryptionKey], action: str | None = None) -> None:
         # Under the lock, so that a seal at the same moment is either before or after.
@@ -142,14 +149,14 @@ class MasterPassword:
             )
         return rows
 
-    def _refused(self, action: str) -> WrongMasterPassword:
+    def _refused(self, action: str, resource: str = RESOURCE) -> WrongMasterPassword:
         # In a transaction of its own: the refusal must stay on record.
         with transaction(self._factory) as session:
-            self._record(session, f"{action}_failed")
+            self._record(session, f"{action}_failed", resource)
         return WrongMasterPassword("The master password is wrong.")
 
-    def _record(self, session: Session, action: str) -> None:
-        PlatformAuditLog(session, self._actor).record(action, RESOURCE)
+    def _record(self, session: Session, action: str, resource: str = RESOURCE) -> None:
+        PlatformAuditLog(session, self._actor).record(action, resource)
 
 
 class NewKey:

@@ -35,6 +35,15 @@ class KeyRepository:
         """Returns the id of the newest key-encryption key, None where there is none."""
         return self._session.scalar(select(func.max(KeyEncryptionKey.id)))
 
+    def count_data_keys(self) -> dict[int | None, int]:
+        """Returns how many data keys of all orgs each key-encryption key wraps, by its id.
+
+        One of the five SECURITY DEFINER functions (architecture, decision 19). None stands for the
+        keys from outside the database.
+        """
+        rows = self._session.execute(text("SELECT * FROM data_key_counts()"))
+        return {row.key_encryption_key_id: row.data_keys for row in rows}
+
     def add(self, row: KeyEncryptionKey | KeyRotation) -> None:
         """Inserts a key or a rotation and fills its id."""
         self._session.add(row)

@@ -79,7 +79,9 @@ class KeyRotator:
             )
         opened: list[KeyEncryptionKey] = []
         if password is not None and has_rows:
-            opened = MasterPassword(self._factory, self._keyring, actor).open_keys(password)
+            opened = MasterPassword(self._factory, self._keyring, actor).open_keys(
+                password, tried="rotate", resource=RESOURCE
+            )
         elif self._keyring.has_master_password:
             raise Sealed("There is no master password; set one first.")
         added = self._record_wish(actor, password)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 SealState = Literal["unsealed", "sealed", "uninitialized"]
+RotationState = Literal["idle", "running"]
 
 
 class DataKeyCounts(BaseModel):
@@ -13,7 +14,8 @@ class DataKeyCounts(BaseModel):
 
     total: int = Field(description="Data keys of all organizations, also of deleted ones.")
     current: int | None = Field(
-        description="Those that the present key-encryption key wraps; null while nobody can tell."
+        description="Those that the present key-encryption key wraps; null where only opening them "
+        "would tell: for keys from outside the database, `GET …/rotations` does so while unsealed."
     )
 
 
@@ -70,9 +72,9 @@ class KeyRotationCreate(BaseModel):
 class KeyRotationView(BaseModel):
     """The latest rotation of the key-encryption key."""
 
-    state: Literal["none", "running", "completed"]
+    state: RotationState
     requested_by: str | None
-    requested_at: datetime | None
+    requested_at: datetime | None = Field(description="Null where there never was a rotation.")
     completed_at: datetime | None
     data_keys: DataKeyCounts
 
@@ -80,7 +82,7 @@ class KeyRotationView(BaseModel):
 class DataKeyRotationView(BaseModel):
     """How far an organization's secrets are encrypted with its newest data key."""
 
-    state: Literal["idle", "running"]
+    state: RotationState
     data_key_id: int = Field(description="The key that encrypts now.")
     created_at: datetime = Field(description="When that key was made.")
     remaining: int = Field(description="Secrets that an older key still encrypts.")

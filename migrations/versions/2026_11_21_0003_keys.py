@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.security import (
     APPLICATION_ROLE,
     grant,
+    let_owner_read,
     protect,
     without_row_level_security,
 )
@@ -72,6 +73,14 @@ ALL_ORGS = """
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
         SELECT id, slug::text, name::text, is_suspended, created_at, deleted_at
         FROM organizations
+    $$
+"""
+# How far a rotation is: numbers alone, of all orgs together.
+DATA_KEY_COUNTS = """
+    CREATE FUNCTION data_key_counts()
+    RETURNS TABLE (key_encryption_key_id bigint, data_keys bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+        SELECT k.key_encryption_key_id, count(*) FROM data_keys k GROUP BY k.key_encryption_key_id
     $$
 """
 NOT_DELETED = "AND o.deleted_at IS NULL"
@@ -158,14 +167,17 @@ def secure() -> None:
     grant("key_rotations", "SELECT, INSERT, UPDATE")
     for function in (MEMBERSHIPS_OF, KEY_BY_HASH, ACTIVE_ORGS):
         op.execute(function.format(and_not_deleted=NOT_DELETED))
-    op.execute(ALL_ORGS)
-    op.execute("REVOKE ALL ON FUNCTION all_orgs() FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION all_orgs() TO {APPLICATION_ROLE}")
+    let_owner_read(["data_keys"])
+    for name, function in (("all_orgs", ALL_ORGS), ("data_key_counts", DATA_KEY_COUNTS)):
+        op.execute(function)
+        op.execute(f"REVOKE ALL ON FUNCTION {name}() FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {name}() TO {APPLICATION_ROLE}")
 
 
 def downgrade() -> None:
     """Takes back the tables; refuses where an org has no data key any more, or more than one."""
     op.execute("DROP FUNCTION all_orgs()")
+    op.execute("DROP FUNCTION data_key_counts()")
     for function in (MEMBERSHIPS_OF, KEY_BY_HASH, ACTIVE_ORGS):
         op.execute(function.format(and_not_deleted=""))
     op.drop_constraint("secrets_have_a_key", "connections", type_="check")

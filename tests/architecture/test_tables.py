@@ -31,7 +31,7 @@ GLOBAL_TABLES = {
 FOREIGN_TABLES = {"alembic_version"}
 ORG_TABLES = sorted(set(Base.metadata.tables) - GLOBAL_TABLES)
 APPEND_ONLY = {"audit_entries", "manifests", "platform_audit_entries"}
-LOOKUPS = {"memberships_of", "key_by_hash", "active_orgs", "all_orgs"}
+LOOKUPS = {"memberships_of", "key_by_hash", "active_orgs", "all_orgs", "data_key_counts"}
 
 
 def table_facts(session: Session) -> dict[str, tuple[bool, bool, int]]:

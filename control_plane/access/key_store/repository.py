@@ -35,7 +35,7 @@ class KeyOwner:
 def find_key_by_hash(session: Session, key_hash: str) -> KeyOwner | None:
     """Finds a live key, also while the session is in no org, and enters the key's org.
 
-    One of the four SECURITY DEFINER functions (architecture, decision 19). A key whose creator
+    One of the five SECURITY DEFINER functions (architecture, decision 19). A key whose creator
     has left the org is not found.
     """
     row = session.execute(KEY_BY_HASH, {"key_hash": key_hash}).one_or_none()

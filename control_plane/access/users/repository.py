@@ -90,7 +90,7 @@ class UserRepository:
     def orgs_of(self, user_id: int) -> Sequence[UserOrg]:
         """Returns the user's orgs, also while the session is in none.
 
-        One of the four SECURITY DEFINER functions (architecture, decision 19).
+        One of the five SECURITY DEFINER functions (architecture, decision 19).
         """
         rows = self.session.execute(
             text("SELECT * FROM memberships_of(:user_id) ORDER BY org_id"), {"user_id": user_id}

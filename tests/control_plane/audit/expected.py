@@ -117,6 +117,11 @@ ENTRIES: dict[str, list[Left]] = {
         Left(PLATFORM, "rotate", "key_encryption_key"),
         Left(PLATFORM, "rotation_completed", "key_encryption_key", new=True, actor_kind="system"),
     ],
+    "POST /api/v1/system/orgs/{slug}/data-key/rotations": [
+        Left(ONE_ORG, "rotate", "data_key"),
+        Left(PLATFORM, "rotate", "data_key", new=True),
+        Left(ONE_ORG, "rotation_completed", "data_key", actor_kind="system"),
+    ],
     # The platform's own processes
     "POST /internal/v1/runs/{run_id}/authorize": [
         Left(ONE_ORG, "run", "run", new=True, actor_kind="system")

@@ -209,6 +209,31 @@ class TestChange:
 
 
 class TestGuessing:
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "recorded"),
+        [
+            ("POST", "unlock", {"password": OTHER}, "unlock_failed master_password"),
+            (
+                "PUT",
+                "master-password",
+                {"current_password": OTHER, "new_password": f"{OTHER}!"},
+                "update_failed master_password",
+            ),
+            (
+                "POST",
+                "key-encryption-key/rotations",
+                {"password": OTHER},
+                "rotate_failed key_encryption_key",
+            ),
+        ],
+    )
+    def test_the_record_names_what_was_tried(
+        self, unlocked, platform, method, path, body, recorded
+    ):
+        answer = unlocked.request(method, f"{SYSTEM}/{path}", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "wrong_master_password")
+        assert [one for one in platform.platform_audit() if "_failed" in one] == [recorded]
+
     def test_wrong_passwords_are_refused_recorded_and_throttled(self, unlocked, platform):
         answers = [
             unlocked.post(f"{SYSTEM}/unlock", json={"password": f"{OTHER} {number}"})

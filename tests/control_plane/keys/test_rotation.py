@@ -218,7 +218,7 @@ class TestMoving:
         platform.assert_all_readable(vault)
         platform.make_org(vault, connections=1)
         answer = both.post(rotations, json={"password": PASSWORD})
-        assert (answer.status_code, answer.json()["state"]) == (202, "completed")
+        assert (answer.status_code, answer.json()["state"]) == (202, "idle")
         assert answer.json()["data_keys"] == {"total": 2, "current": 2}
         platform.assert_all_readable(unlocked_vault(platform))
         with pytest.raises(Sealed):
@@ -231,7 +231,7 @@ class TestMoving:
         assert refused.json()["errors"][0]["pointer"] == "/password"
         assert back.post(rotations, json={"password": f"{PASSWORD}!"}).status_code == 403
         answer = back.post(rotations, json={"password": PASSWORD})
-        assert answer.json()["state"] == "completed", answer.text
+        assert answer.json()["state"] == "idle", answer.text
         assert platform.scalar("SELECT count(*) FROM key_encryption_keys") == 0
         platform.assert_all_readable(platform.vault(**environment))
 

@@ -1,4 +1,4 @@
-"""The application's role has no power over the policies, and four functions look across orgs."""
+"""The application's role has no power over the policies, and five functions look across orgs."""
 
 import ast
 import re
@@ -29,6 +29,7 @@ RESULTS = {
     },
     "active_orgs": {"org_id", "slug"},
     "all_orgs": {"org_id", "slug", "name", "is_suspended", "created_at", "deleted_at"},
+    "data_key_counts": {"key_encryption_key_id", "data_keys"},
 }
 # The only modules that call them. Whose memberships are looked up is never what a request says:
 # the id is that of the token's own user, read from the session that the token names.
@@ -37,6 +38,7 @@ CALLERS = {
     "key_by_hash": {"access/key_store/repository.py"},
     "active_orgs": {"tenancy/service.py", "system/service.py"},
     "all_orgs": {"tenancy/service.py"},
+    "data_key_counts": {"keys/repository.py"},
 }
 
 
@@ -188,6 +190,7 @@ class TestLookups:
         )
         assert set(session.scalars(text(statement))) <= {
             "api_keys",
+            "data_keys",
             "memberships",
             "organizations",
         }

@@ -154,6 +154,7 @@ ROWS: dict[str, Row] = {
     "POST /api/v1/system/orgs/{slug}/suspend": Row(a.org),
     "POST /api/v1/system/orgs/{slug}/resume": Row(a.org),
     "POST /api/v1/system/orgs/{slug}/restore": Row(a.deleted_org),
+    "POST /api/v1/system/orgs/{slug}/data-key/rotations": Row(a.org),
     "POST /api/v1/system/password-resets": Row(a.user),
     "GET /api/v1/system/seal": Row(),
     "POST /api/v1/system/seal": _refused(409, NO_MASTER_PASSWORD),
