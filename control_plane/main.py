@@ -18,11 +18,13 @@ from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.mail import Mailer
 from control_plane.core.middleware import RequestContext, RequestSizeLimit
+from control_plane.core.places import Places
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
 from control_plane.keys.keyring import make_vault
 from control_plane.runs.dagster import DagsterClient
 from control_plane.settings import Settings, get_settings
+from control_plane.system.service import DatabaseProbe
 from control_plane.warehouses.provisioner import Provisioner
 
 REQUEST_HEADERS = ("Content-Type", "Idempotency-Key", "If-Match")
@@ -82,6 +84,8 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
         # two connections for each slow request the pool still has one for every other thread.
         "task_runner": TaskRunner(settings.control_plane_url, Slots()),
         "launch_slots": Slots(),
+        "places": Places(),
+        "database_probe": DatabaseProbe(),
         "provisioner": Provisioner(settings.provisioner_socket),
         "dagster": dagster,
         "sign_in_providers": sign_in_providers,

@@ -48,6 +48,8 @@ NAMING_CONVENTION = {
 }
 STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 LOCK_TIMEOUT_MILLISECONDS = 10_000
+# Connections are for all threads and all requests that hold one (`core/places.py`): nobody waits long.
+POOL_TIMEOUT_SECONDS = 5.0
 # A connection that was used a moment ago is alive; asking each time would cost a round trip.
 PING_AFTER_IDLE_SECONDS = 2.0
 
@@ -95,7 +97,7 @@ class SoftDeleteMixin:
     deleted_at: Mapped[datetime | None] = mapped_column(default=None, sort_order=92)
 
 
-def make_engine(url: str, *, pool_size: int = 20, max_overflow: int = 40) -> Engine:
+def make_engine(url: str, *, pool_size: int = 20, max_overflow: int = 44) -> Engine:
     """Makes the engine of a process.
 
     Args:
@@ -111,6 +113,7 @@ def make_engine(url: str, *, pool_size: int = 20, max_overflow: int = 40) -> Eng
         url,
         pool_size=pool_size,
         max_overflow=max_overflow,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         hide_parameters=True,
         connect_args={"options": options, "application_name": "datanika-control-plane"},
     )

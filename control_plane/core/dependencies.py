@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
 
 from control_plane.core.mail import Mailer
+from control_plane.core.places import Places
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.vault import Vault
 from control_plane.settings import Settings
@@ -27,14 +28,18 @@ async def get_session(request: Request) -> AsyncGenerator[Session]:
 
     With FastAPI's default scope the commit would come after the response, and a failed commit
     would look like success. What talks to the database runs in a thread.
+
+    Raises:
+        Unavailable: Too many requests hold one.
     """
-    session = get_session_factory(request)()
-    try:
-        yield session
-    except BaseException:
-        await run_in_threadpool(session.close)
-        raise
-    await run_in_threadpool(_commit, session)
+    async with cast("Places", request.app.state.places).take():
+        session = get_session_factory(request)()
+        try:
+            yield session
+        except BaseException:
+            await run_in_threadpool(session.close)
+            raise
+        await run_in_threadpool(_commit, session)
 
 
 def _commit(session: Session) -> None:

@@ -1,6 +1,6 @@
 """`/health`, `/ready`, the platform's own pages, and who a session belongs to."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -19,13 +19,14 @@ from control_plane.access.session_cookie import (
 from control_plane.access.sign_in.service import SignInDep
 from control_plane.access.sign_in.visitor import VisitorDep
 from control_plane.access.users.service import list_orgs
-from control_plane.core.dependencies import SessionDep, SettingsDep, VaultDep
+from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
 from control_plane.core.errors import DatanikaError, Throttled, Unauthorized
 from control_plane.system.invitation_page import invitation_page
 from control_plane.system.login_page import login_page, logout_page, safe_next
 from control_plane.system.reset_page import forgotten_page, reset_page
 from control_plane.system.schemas import Health, LoginForm, Readiness, SessionView
 from control_plane.system.service import (
+    DatabaseProbe,
     check_readiness,
     end_cookie_session,
     identify,
@@ -44,9 +45,12 @@ async def health() -> Health:
 
 
 @router.get("/ready")
-def ready(session: SessionDep, vault: VaultDep, response: Response) -> Readiness:
+def ready(
+    request: Request, factory: SessionFactoryDep, vault: VaultDep, response: Response
+) -> Readiness:
     """Tells whether requests can be served; 503 when not."""
-    readiness = check_readiness(session, vault)
+    probe = cast("DatabaseProbe", request.app.state.database_probe)
+    readiness = check_readiness(probe.is_ready(factory), vault)
     if readiness.status != "ready":
         response.status_code = 503
     return readiness

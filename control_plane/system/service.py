@@ -1,8 +1,11 @@
 """Answers whether the control plane can work, and whose session somebody presents."""
 
+import threading
+import time
+
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.permissions import ROLE_PERMISSIONS
 from control_plane.access.sessions.service import (
@@ -16,25 +19,52 @@ from control_plane.access.sessions.tokens import Audience, ServiceRole, TokenSig
 from control_plane.access.sign_in.visitor import Visitor
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
+from control_plane.core.database import transaction
 from control_plane.core.errors import Forbidden, Unauthorized
 from control_plane.core.vault import Vault
 from control_plane.system.schemas import Readiness, SessionView
 
+PROBE_SECONDS = 1.0
 # docs/security.md, "Limits": where the platform cannot fence jobs it says so.
 ISOLATION = "single-trust: jobs of all organizations run as the stack's own user"
 
 
-def check_readiness(session: Session, vault: Vault) -> Readiness:
-    """Checks the database, that it is migrated, and tells whether secrets can be read.
+class DatabaseProbe:
+    """Asks the database whether it is there and migrated, once a second for everybody who asks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._is_ready = False
+
+    def is_ready(self, factory: sessionmaker[Session]) -> bool:
+        """Tells what the database said a second ago at most."""
+        with self._lock:
+            if time.monotonic() - self._asked_at > PROBE_SECONDS:
+                self._is_ready = _is_migrated(factory)
+                self._asked_at = time.monotonic()
+            return self._is_ready
+
+
+def check_readiness(is_database_ready: bool, vault: Vault) -> Readiness:
+    """Tells whether requests can be served, and whether secrets can be read.
 
     A sealed platform is ready: somebody must reach it to unlock it.
     """
-    try:
-        session.execute(text("SELECT 1 FROM active_orgs() LIMIT 1"))
-    except SQLAlchemyError:
+    if not is_database_ready:
         return Readiness(status="not_ready", checks={"database": "unreachable or not migrated"})
     checks = {"database": "ok", "keys": _keys(vault), "isolation": ISOLATION}
     return Readiness(status="ready", checks=checks)
+
+
+def _is_migrated(factory: sessionmaker[Session]) -> bool:
+    try:
+        with transaction(factory) as session:
+            # Without the migrations there is no such function; one row is enough.
+            session.execute(text("SELECT EXISTS (SELECT FROM active_orgs())"))
+    except SQLAlchemyError:
+        return False
+    return True
 
 
 def _keys(vault: Vault) -> str:
