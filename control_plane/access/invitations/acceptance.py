@@ -14,7 +14,7 @@ from control_plane.access.sign_in.visitor import Visitor
 from control_plane.access.users.memberships import MembershipRepository
 from control_plane.access.users.models import Membership, User
 from control_plane.access.users.repository import UserRepository
-from control_plane.access.users.service import create_user
+from control_plane.access.users.service import add_user, checked_password
 from control_plane.audit.service import AuditLog
 from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org
@@ -81,11 +81,33 @@ def find_open(session: Session, token: str, *, lock: bool = False) -> OpenInvita
     return OpenInvitation(row, get_organization(session, org_id), user)
 
 
+def refuse_unless_acceptable(
+    session: Session, token: str, *, password: str | None, signed_in: User | None
+) -> None:
+    """Refuses what `accept` would, without a lock and before the password costs anything.
+
+    Args:
+        session: In no org yet.
+        token: As it was presented.
+        password: For an address without an account.
+        signed_in: Who is signed in.
+
+    Raises:
+        NotFound: The link is not valid, or not any more.
+        Forbidden: Whoever has invited may not give this role any more.
+        SignInRequired: The address has an account and its owner is not signed in.
+        Invalid: The password is missing, breaks a rule, or is not wanted.
+    """
+    invitation = find_open(session, token)
+    if _existing_user(invitation, password, signed_in) is None:
+        checked_password(_required(password, invitation.row), "/password")
+
+
 def accept(
     session: Session,
     token: str,
     *,
-    password: str | None,
+    password_hash: str | None,
     signed_in: User | None,
     visitor: Visitor,
 ) -> NewMember:
@@ -94,7 +116,7 @@ def accept(
     Args:
         session: In no org yet.
         token: As it was presented.
-        password: For an address without an account.
+        password_hash: Of the password for an address without an account.
         signed_in: Who is signed in.
         visitor: From where the request came.
 
@@ -102,15 +124,15 @@ def accept(
         NotFound: The link is not valid, or not any more.
         Forbidden: Whoever has invited may not give this role any more.
         SignInRequired: The address has an account and its owner is not signed in.
-        Invalid: The password is missing, breaks a rule, or is not wanted.
+        Invalid: The password is missing or is not wanted.
         Conflict: The person is a member already.
     """
     invitation = find_open(session, token, lock=True)
     row = invitation.row
-    user = _existing_user(invitation, password, signed_in)
+    user = _existing_user(invitation, password_hash, signed_in)
     is_new_user = user is None
     if user is None:
-        user = _new_user(session, row.email, password)
+        user = add_user(session, row.email, _required(password_hash, row))
     if row.mailed_at is not None and user.email_verified_at is None:
         # The link reached the person by mail, and nobody else has seen it.
         user.email_verified_at = utc_now()
@@ -139,10 +161,10 @@ def _existing_user(
     return user
 
 
-def _new_user(session: Session, email: str, password: str | None) -> User:
+def _required(password: str | None, row: Invitation) -> str:
     if password is None:
-        raise Invalid.field("/password", f"{email} has no account yet: choose a password")
-    return create_user(session, email, password)
+        raise Invalid.field("/password", f"{row.email} has no account yet: choose a password")
+    return password
 
 
 def _add_membership(session: Session, row: Invitation, user: User) -> None:

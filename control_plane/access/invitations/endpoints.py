@@ -3,11 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
+from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.caller import Caller, Require
-from control_plane.access.invitations.acceptance import accept, find_open
+from control_plane.access.invitations.acceptance import accept, find_open, refuse_unless_acceptable
 from control_plane.access.invitations.delivery import DeliveryDep
-from control_plane.access.invitations.holder import HolderDep
+from control_plane.access.invitations.holder import Holder, HolderDep
 from control_plane.access.invitations.schemas import (
     InvitationAccept,
     InvitationCreate,
@@ -22,7 +23,7 @@ from control_plane.access.same_site import SameSite
 from control_plane.access.session_cookie import set_session_cookie
 from control_plane.access.sign_in.endpoints import member_org_views
 from control_plane.access.sign_in.schemas import LoggedIn, UserView
-from control_plane.access.users.service import list_orgs
+from control_plane.access.users.service import hash_new_password, list_orgs
 from control_plane.core.database import transaction
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep
 from control_plane.core.pagination import (
@@ -104,7 +105,7 @@ def show_invitation(
 def accept_invitation(
     body: InvitationAccept,
     response: Response,
-    session: SessionDep,
+    factory: SessionFactoryDep,
     holder: HolderDep,
     settings: SettingsDep,
     _same_site: SameSite,
@@ -114,24 +115,44 @@ def accept_invitation(
     An address without an account gets one, with `password`; for one with an account, send its
     access token: 401 `sign_in_required` otherwise.
     """
-    counted = holder.count_attempt()
-    done = accept(
-        session,
-        body.token.get_secret_value(),
-        password=body.password.get_secret_value() if body.password else None,
-        signed_in=holder.signed_in(session),
-        visitor=holder.visitor,
-    )
-    tokens = holder.start_session(session, done)
-    holder.give_back(counted)
+    token = body.token.get_secret_value()
+    password_hash = _password_hash(body, factory, holder)
+    with transaction(factory) as session:
+        signed_in = holder.signed_in(session)
+        done = accept(
+            session,
+            token,
+            password_hash=password_hash,
+            signed_in=signed_in,
+            visitor=holder.visitor,
+        )
+        tokens = holder.start_session(session, done)
+        answer = LoggedIn(
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token,
+            expires_in_seconds=tokens.expires_in_seconds,
+            user=UserView.model_validate(done.user),
+            orgs=member_org_views(list_orgs(session, done.user.id)),
+        )
     set_session_cookie(response, settings, tokens)
-    return LoggedIn(
-        access_token=tokens.access_token,
-        refresh_token=tokens.refresh_token,
-        expires_in_seconds=tokens.expires_in_seconds,
-        user=UserView.model_validate(done.user),
-        orgs=member_org_views(list_orgs(session, done.user.id)),
-    )
+    return answer
+
+
+def _password_hash(
+    body: InvitationAccept, factory: sessionmaker[Session], holder: Holder
+) -> str | None:
+    """Hashes a new person's password while nobody waits for a lock or a connection."""
+    password = body.password.get_secret_value() if body.password else None
+    counted = holder.count_attempt()
+    with transaction(factory) as session:
+        refuse_unless_acceptable(
+            session,
+            body.token.get_secret_value(),
+            password=password,
+            signed_in=holder.signed_in(session),
+        )
+    holder.give_back(counted)
+    return hash_new_password(password, "/password") if password is not None else None
 
 
 def issued_view(issued: IssuedInvitation, link: str | None) -> InvitationIssued:

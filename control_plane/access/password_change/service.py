@@ -47,7 +47,7 @@ class PasswordChange:
         """Changes the password and ends all other sessions and open links of the person.
 
         Raises:
-            Throttled: Too many failures of this account or from this address.
+            Throttled: Too many failures of this account or from this address, or no place.
             Invalid: The present password is wrong, or the new one is the same or breaks a rule.
         """
         checked_password(new_password, "/new_password")
@@ -57,13 +57,15 @@ class PasswordChange:
             logins_of_account(self._settings, email),
         )
         known = Credentials(person.user.id, person.user.password_hash)
-        if not verify_password(current_password, known.password_hash):
+        with self._throttle.giving_back_what_waits(counted):
+            fits = verify_password(current_password, known.password_hash)
+        if not fits:
             self._record(person, "password_change_failed")
             raise Invalid.field("/current_password", "is not the password of this account")
         self._throttle.give_back(counted)
         if new_password == current_password:
             raise Invalid.field("/new_password", "must be another one than the present password")
-        password_hash = hash_new_password(new_password)
+        password_hash = hash_new_password(new_password, "/new_password")
         with transaction(self._factory) as session:
             user = get_unchanged(session, known, to_change=True)
             user.password_hash = password_hash

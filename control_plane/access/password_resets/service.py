@@ -114,7 +114,7 @@ class PasswordResets:
         """Sets a new password and ends every session of the person.
 
         Raises:
-            Throttled: Too many failures from this address.
+            Throttled: Too many failures from this address, or no place for hashing.
             Invalid: The token cannot be used, or the password breaks a rule.
         """
         checked_password(new_password, "/new_password")
@@ -122,7 +122,8 @@ class PasswordResets:
         token_hash = hash_token(token)
         with transaction(self._factory) as session:
             user_id = _open_link(session, token_hash).user_id
-        password_hash = hash_new_password(new_password)
+        with self._throttle.giving_back_what_waits(counted):
+            password_hash = hash_new_password(new_password, "/new_password")
         with transaction(self._factory) as session:
             # The user first, like every change of a password; then nobody else can use the link.
             user = UserRepository(session).find_locked(user_id, to_change=True)

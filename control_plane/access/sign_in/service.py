@@ -28,7 +28,7 @@ from control_plane.access.throttling.service import (
 )
 from control_plane.access.users.identity_log import IdentityLog
 from control_plane.access.users.models import User
-from control_plane.access.users.passwords import password_slot, verify_password
+from control_plane.access.users.passwords import verify_password
 from control_plane.access.users.repository import UserOrg
 from control_plane.access.users.service import (
     WRONG_CREDENTIALS,
@@ -36,6 +36,7 @@ from control_plane.access.users.service import (
     NewAccount,
     find_credentials,
     get_unchanged,
+    hash_new_password,
     list_orgs,
     sign_up,
 )
@@ -113,10 +114,6 @@ class SignIn:
             CaptchaUnavailable: Where it is on.
             Unauthorized: No such account or a wrong password: same text, same time.
         """
-        with password_slot():
-            return self._log_in(email, password, captcha_token)
-
-    def _log_in(self, email: str, password: str, captcha_token: str | None) -> SignedInUser:
         # First the address: one that is over its limit uses up nobody's account. Then the captcha:
         # whoever does not pass it neither.
         refused = RefusedLogins(self._factory, self._visitor, email)
@@ -129,7 +126,8 @@ class SignIn:
             raise
         of_account = logins_of_account(self._settings, email)
         counted += self._throttle.count(of_account, on_first_refusal=refused.note_account)
-        known = self._verified(email, password)
+        with self._throttle.giving_back_what_waits(counted):
+            known = self._verified(email, password)
         with transaction(self._factory) as session:
             user = get_unchanged(session, known)
             tokens = start_session(session, self._signer, user, self._visitor.origin)
@@ -154,9 +152,14 @@ class SignIn:
             raise Forbidden("Sign-up is closed here; ask for an invitation.")
         self._throttle.count(sign_ups_from(self._settings, self._visitor.address))
         self._captcha.check(captcha_token, CaptchaAction.SIGN_UP, self._visitor.address)
-        with password_slot(), transaction(self._factory) as session:
+        password_hash = hash_new_password(wish.password, "/password")
+        with transaction(self._factory) as session:
             account = sign_up(
-                session, vault, email=wish.email, password=wish.password, org_name=wish.org_name
+                session,
+                vault,
+                email=wish.email,
+                password_hash=password_hash,
+                org_name=wish.org_name,
             )
             user, org = account.user, account.org
             actor = self._visitor.as_actor(user.id, user.email)

@@ -14,7 +14,8 @@ plane sees the same ones.
 import hashlib
 import ipaddress
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -121,6 +122,15 @@ class Throttle:
             seconds = max(1, math.ceil((over.window_ends_at - now).total_seconds()))
             raise Throttled("Too many attempts; try again later.", retry_after_seconds=seconds)
         return counted
+
+    @contextmanager
+    def giving_back_what_waits(self, counted: Sequence[Counted]) -> Generator[None]:
+        """Takes attempts back when the block finds no place to look at them."""
+        try:
+            yield
+        except Throttled:
+            self.give_back(counted)
+            raise
 
     def give_back(self, counted: Sequence[Counted]) -> None:
         """Takes attempts back that turned out to be no failures."""

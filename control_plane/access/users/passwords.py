@@ -53,13 +53,24 @@ def password_problem(password: str) -> str | None:
 
 
 def hash_password(password: str) -> str:
-    """Returns the bcrypt hash of a password that `password_problem` has accepted."""
-    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
+    """Returns the bcrypt hash of a password that `password_problem` has accepted.
+
+    Raises:
+        Throttled: There is no place for the work now.
+    """
+    with password_slot():
+        return bcrypt.hashpw(password.encode(), bcrypt.gensalt(ROUNDS)).decode()
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
-    """Tells whether the password fits; takes as long for a missing hash as for a wrong password."""
+    """Tells whether the password fits; takes as long for a missing hash as for a wrong password.
+
+    Raises:
+        Throttled: There is no place for the work now.
+    """
     # JSON can carry half a surrogate pair, which is no UTF-8: no password that was set has one.
     encoded = password.encode(errors="surrogatepass")
-    matches = bcrypt.checkpw(encoded[:MAXIMUM_BYTES], (password_hash or _NOBODYS_HASH).encode())
+    hashed = (password_hash or _NOBODYS_HASH).encode()
+    with password_slot():
+        matches = bcrypt.checkpw(encoded[:MAXIMUM_BYTES], hashed)
     return matches and password_hash is not None and len(encoded) <= MAXIMUM_BYTES

@@ -50,13 +50,22 @@ def checked_password(password: str, pointer: str) -> str:
 
 
 def create_user(session: Session, email: str, password: str) -> User:
-    """Creates a user.
+    """Creates a user; takes a while, so not where others wait for the transaction.
 
     Raises:
         Invalid: The password breaks a rule.
+        Throttled: There is no place for hashing now.
         Conflict: The e-mail address has an account.
     """
-    password_hash = hash_password(checked_password(password, "/password"))
+    return add_user(session, email, hash_new_password(password, "/password"))
+
+
+def add_user(session: Session, email: str, password_hash: str) -> User:
+    """Creates a user whose password is hashed already.
+
+    Raises:
+        Conflict: The e-mail address has an account.
+    """
     user = User(email=email.strip().lower(), password_hash=password_hash)
     try:
         with session.begin_nested():
@@ -66,15 +75,14 @@ def create_user(session: Session, email: str, password: str) -> User:
 
 
 def sign_up(
-    session: Session, vault: Vault, *, email: str, password: str, org_name: str
+    session: Session, vault: Vault, *, email: str, password_hash: str, org_name: str
 ) -> NewAccount:
     """Creates a user and an org that the user owns; the caller knows who to name in the logs.
 
     Raises:
-        Invalid: The password breaks a rule.
         Conflict: The e-mail address has an account.
     """
-    user = create_user(session, email, password)
+    user = add_user(session, email, password_hash)
     org = create_organization(session, vault, org_name)
     UserRepository(session).add_membership(org.id, user.id, Role.OWNER)
     return NewAccount(user, org)
@@ -107,13 +115,14 @@ def get_unchanged(session: Session, known: Credentials, *, to_change: bool = Fal
     return user
 
 
-def hash_new_password(password: str) -> str:
-    """Returns the hash of the password that replaces another; takes a while, so before locking.
+def hash_new_password(password: str, pointer: str) -> str:
+    """Returns the hash of a password that somebody has chosen; takes a while, so before locking.
 
     Raises:
-        Invalid: It breaks a rule; the pointer is `/new_password`.
+        Invalid: It breaks a rule; the field is `pointer`.
+        Throttled: There is no place for hashing now.
     """
-    return hash_password(checked_password(password, "/new_password"))
+    return hash_password(checked_password(password, pointer))
 
 
 def list_orgs(session: Session, user_id: int) -> list[UserOrg]:
