@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from control_plane.access.oauth.models import OAuthCode
+from control_plane.access.users.service import make_operator
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.tokens import hash_token
 from control_plane.main import create_app
@@ -108,15 +109,14 @@ class TestRedirects:
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cache-control"] == "no-store"
 
-    @pytest.mark.parametrize("return_to", [None, "/docs", "own", "dagster"])
+    @pytest.mark.parametrize("return_to", [None, "/docs", "own"])
     def test_own_pages_are_reached_with_the_cookie(self, platform, browser, return_to):
         target = {
-            None: platform.settings.dagster_public_url,
+            None: f"{platform.url}/welcome",
             "/docs": f"{platform.url}/docs",
             "own": f"{platform.url}/docs?a=b",
-            "dagster": f"{platform.settings.dagster_public_url}/runs?x=1&y=2",
         }[return_to]
-        wanted = target if return_to in ("own", "dagster") else return_to
+        wanted = target if return_to == "own" else return_to
         answer = browser.sign_in("google", wanted)
         location = answer.headers["location"]
         assert answer.status_code == 303
@@ -126,6 +126,18 @@ class TestRedirects:
         assert browser.http.cookies.get("datanika_session")
         session = browser.get("/internal/v1/session").json()
         assert session["email"] == platform.google.person.email
+
+    @pytest.mark.parametrize("is_operator", [True, False])
+    def test_the_dagster_ui_is_for_operators(self, platform, browser, is_operator: bool):
+        wanted = f"{platform.settings.dagster_public_url}/runs?x=1&y=2"
+        if is_operator:
+            email = browser.tokens("google")["user"]["email"]
+            with platform.transaction() as session:
+                make_operator(session, email)
+        last = browser.visit(browser.sign_in("google", wanted).headers["location"])
+        assert last.status_code == 303
+        assert last.headers["location"] == (wanted if is_operator else "/welcome")
+        assert browser.get("/welcome").status_code == 200
 
 
 class TestExchange:
