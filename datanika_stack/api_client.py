@@ -12,6 +12,9 @@ import httpx
 
 BASE_PATH = "/api/v1"
 DEFAULT_API_KEY_HEADER = "X-API-Key"
+# API keys are for what belongs to an org.
+_ORG_PATH = f"{BASE_PATH}/orgs/"
+_NEEDS_LOGIN = "This needs a login: run `datanika login`, and unset DATANIKA_API_KEY."
 _CONNECT_TIMEOUT_SECONDS = 5.0
 _PAGE_LIMIT = 100
 _MAX_DETAIL_CHARACTERS = 500
@@ -98,6 +101,7 @@ class ApiClient:
         self.api_url = api_url.rstrip("/")
         self._tokens = tokens
         self._on_renewal = on_renewal
+        self._has_key = bool(api_key)
         headers = {api_key_header: api_key} if api_key else {}
         timeout = httpx.Timeout(timeout_seconds, connect=_CONNECT_TIMEOUT_SECONDS)
         # trust_env=False: a proxy of the shell must not see tokens that go to this machine.
@@ -145,14 +149,15 @@ class ApiClient:
 
     def lines(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[str]:
         """Yields the lines of a long answer as they come; raises as `get` does."""
-        # Renews an expired login first: a stream is not sent twice.
-        self.get("/auth/me")
         call = self._http.build_request("GET", BASE_PATH + path, params=params)
         response = self._send(call, is_streamed=True)
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._renew():
+            response.close()
+            response = self._send(call, is_streamed=True)
         try:
             if not response.is_success:
                 response.read()
-                raise _problem(response)
+                raise self._refusal(response)
             yield from response.iter_lines()
         except httpx.TransportError as error:
             raise ApiError(0, "client.cut", f"The answer broke off: {error}") from None
@@ -192,7 +197,16 @@ class ApiClient:
         response = self._send(call)
         if response.status_code == httpx.codes.UNAUTHORIZED and self._renew():
             response = self._send(call)
-        return _content(response)
+        if not response.is_success:
+            raise self._refusal(response)
+        return response.json() if response.content else None
+
+    def _refusal(self, response: httpx.Response) -> ApiError:
+        error = _problem(response)
+        is_of_org = _ORG_PATH in response.request.url.path
+        if self._has_key and error.status == httpx.codes.UNAUTHORIZED and not is_of_org:
+            return ApiError(error.status, error.code, _NEEDS_LOGIN, trace_id=error.trace_id)
+        return error
 
     def _send(self, request: httpx.Request, *, is_streamed: bool = False) -> httpx.Response:
         if self._tokens:
@@ -224,12 +238,6 @@ class ApiClient:
 def tokens_of(answer: Mapping[str, Any]) -> Tokens:
     """Returns the tokens in the answer of sign-up, login or refresh."""
     return Tokens(answer["access_token"], answer["refresh_token"])
-
-
-def _content(response: httpx.Response) -> Any:
-    if response.is_success:
-        return response.json() if response.content else None
-    raise _problem(response)
 
 
 def _problem(response: httpx.Response) -> ApiError:

@@ -1,7 +1,7 @@
 """Turns a function `(session, …)` into a command of the API: options, errors, output.
 
-Every such command has the same four options at its end, reports errors in the same way, and
-exits with 0 (done), 1 (the API refused, or the work failed) or 2 (used in a wrong way).
+Every such command has the same options at its end (`--org` only where it works in one), reports
+errors in the same way, and exits with 0 (done), 1 (the API refused, or the work failed) or 2 (used in a wrong way).
 """
 
 import functools
@@ -52,7 +52,7 @@ _COMMON = inspect.signature(_common_options).parameters
 
 
 def api_command(
-    app: typer.Typer, name: str, *, columns: Sequence[str] = ()
+    app: typer.Typer, name: str, *, columns: Sequence[str] = (), has_org: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a function as the command `name` of `app`.
 
@@ -63,26 +63,32 @@ def api_command(
         app: The noun.
         name: The verb.
         columns: The columns in which a list is shown to people.
+        has_org: Whether it works in an org and so takes `--org`.
     """
+    shared = [option for option in _COMMON.values() if has_org or option.name != "org"]
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         own = list(inspect.signature(function).parameters.values())[1:]
 
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
-            common = _common_options(**{option: arguments.pop(option) for option in _COMMON})
+            common = _common_options(**{o.name: arguments.pop(o.name) for o in shared})
             with _session(common) as session:
                 result = function(session, **_gathered(own, arguments))
                 if result is not NO_OUTPUT:
                     show(result, columns=columns, as_json=common.as_json)
 
-        parameters = [*_flattened(own), *_COMMON.values()]
+        parameters = [*_flattened(own), *shared]
         run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         app.command(name)(run)
         return function
 
     return register
+
+
+# For what belongs to a person or to the platform, or names its org itself.
+orgless_command = functools.partial(api_command, has_org=False)
 
 
 @contextmanager

@@ -81,7 +81,12 @@ def parse_settings(settings: list[str], *, secret_names: frozenset[str]) -> dict
 
 
 def read_secret(
-    prompt: str, *, from_stdin: bool, file: str | None = None, is_new: bool = False
+    prompt: str,
+    *,
+    from_stdin: bool,
+    file: str | None = None,
+    is_new: bool = False,
+    option: str = "--password-stdin",
 ) -> str:
     """Returns a secret: the first line of a file or of standard input, or asked for without echo.
 
@@ -90,6 +95,7 @@ def read_secret(
         from_stdin: Take the next line of standard input.
         file: Take the first line of this file, of standard input where it is `-`.
         is_new: Ask twice, since nobody could correct a mistake later.
+        option: The option by which standard input gives it.
 
     Raises:
         UsageError: There is nobody to ask, or the secret is empty.
@@ -101,9 +107,7 @@ def read_secret(
     elif sys.stdin.isatty():
         secret = typer.prompt(prompt, hide_input=True, err=True, confirmation_prompt=is_new)
     else:
-        raise UsageError(
-            f"{prompt} is missing: standard input is no terminal, use --password-stdin."
-        )
+        raise UsageError(f"{prompt} is missing: standard input is no terminal, use {option}.")
     if not secret:
         raise UsageError(f"{prompt} is empty.")
     return secret

@@ -1,15 +1,14 @@
 """`datanika invitation`: who is asked to join, and joining."""
 
-import sys
 from itertools import islice
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import typer
 
-from datanika_stack.api_client import ApiClient, tokens_of
-from datanika_stack.cli.command import api_command
-from datanika_stack.cli.inputs import UsageError, read_secret
+from datanika_stack.api_client import ApiClient, ApiError, tokens_of
+from datanika_stack.cli.command import api_command, orgless_command
+from datanika_stack.cli.inputs import read_secret
 from datanika_stack.cli.logins import Login
 from datanika_stack.cli.resources import DEFAULT_LIMIT, Limit, noun
 from datanika_stack.cli.secret_options import PasswordFile, PasswordStdin, TokenStdin
@@ -50,30 +49,47 @@ def renew(session: Session, invitation: Reference) -> Any:
     return session.client.post(session.path(COLLECTION, invitation, "renew"))
 
 
-@api_command(app, "accept")
+@orgless_command(app, "accept")
 def accept(
     session: Session,
     token_stdin: TokenStdin = False,
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
 ) -> Any:
-    """Join with the token or link of an invitation, and log in."""
-    token = token_of(read_secret("Invitation", from_stdin=token_stdin))
+    """Join with the link of an invitation or its token, and log in.
+
+    A link says by itself which control plane it is for. Whoever is logged in there as the invited
+    person needs no password.
+    """
+    link = read_secret("Invitation link or token", from_stdin=token_stdin, option="--token-stdin")
+    token = session.open_link(link)
     shown = session.anonymous.post("/auth/invitations/show", {"token": token})
-    is_given = password_stdin or password_file is not None or sys.stdin.isatty()
-    if shown["has_account"] and not is_given:
-        # As whoever is logged in; the control plane says if that is not the invited person.
-        answer = session.client.post(ACCEPT, {"token": token})
+    is_given = password_stdin or password_file is not None
+    if not is_given and shown["has_account"] and _is_logged_in(session, shown["email"]):
+        answer = session.personal.post(ACCEPT, {"token": token})
     else:
         is_new = not shown["has_account"]
-        password = read_secret(
-            "Password", from_stdin=password_stdin, file=password_file, is_new=is_new
-        )
+        # Says where it goes: the link decides that, and may be somebody's trick.
+        prompt = "New password" if is_new else f"Password for {shown['email']} at {session.api_url}"
+        password = read_secret(prompt, from_stdin=password_stdin, file=password_file, is_new=is_new)
         answer = _accept(session.anonymous, token, shown["email"], password, is_new=is_new)
     tokens = tokens_of(answer)
     login = Login(answer["user"]["email"], tokens.access_token, tokens.refresh_token, shown["org"])
     session.logins.save(session.api_url, login)
     return {"email": login.email, "org": shown["org"], "role": shown["role"]}
+
+
+def _is_logged_in(session: Session, email: str) -> bool:
+    """Tells whether the stored login is alive and of the person with this address."""
+    if not session.login:
+        return False
+    try:
+        me = session.personal.get("/auth/me")
+    except ApiError as error:
+        if error.status != httpx.codes.UNAUTHORIZED:
+            raise
+        return False
+    return me["user"]["email"].lower() == email.lower()
 
 
 def _accept(
@@ -85,18 +101,3 @@ def _accept(
     login = anonymous.post("/auth/login", {"email": email, "password": password})
     headers = {"Authorization": f"Bearer {login['access_token']}"}
     return anonymous.post(ACCEPT, {"token": token}, headers=headers)
-
-
-def token_of(text: str) -> str:
-    """Returns the token in a link, or the text where it is no link.
-
-    Raises:
-        UsageError: The link has none.
-    """
-    if "://" not in text:
-        return text.strip()
-    parts = urlsplit(text.strip())
-    for values in (parse_qs(parts.fragment), parse_qs(parts.query)):
-        if values.get("token"):
-            return values["token"][0]
-    raise UsageError("The link holds no token.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datanika_stack.cli.command import api_command
+from datanika_stack.cli.command import orgless_command
 from datanika_stack.cli.resources import DEFAULT_LIMIT, Limit, noun
 from datanika_stack.cli.session import Session
 
@@ -13,13 +13,13 @@ app = noun("Sessions: where you are logged in.")
 COLUMNS = ("id", "created_at", "expires_at", "ip_address", "user_agent", "is_current")
 
 
-@api_command(app, "list", columns=COLUMNS)
+@orgless_command(app, "list", columns=COLUMNS)
 def list_all(session: Session, limit: Limit = DEFAULT_LIMIT) -> Any:
     """List your sessions."""
     return list(islice(session.client.pages("/auth/sessions"), limit))
 
 
-@api_command(app, "end")
+@orgless_command(app, "end")
 def end(
     session: Session, session_id: Annotated[str, typer.Argument(help="Id of the session.")]
 ) -> Any:

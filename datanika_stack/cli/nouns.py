@@ -3,13 +3,13 @@
 import typer
 
 from datanika_stack.cli import (
+    api_key,
     audit,
     connection,
     deleted,
     dependency,
     freshness_policy,
     invitation,
-    key,
     login_session,
     member,
     operator,
@@ -39,7 +39,7 @@ NOUNS: dict[str, typer.Typer] = {
     "schedule": schedule.app,
     "freshness-policy": freshness_policy.app,
     "run": run.app,
-    "key": key.app,
+    "api-key": api_key.app,
     "warehouse": warehouse.app,
     "deleted": deleted.app,
     "audit": audit.app,

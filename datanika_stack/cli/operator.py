@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from datanika_stack.cli.command import api_command
+from datanika_stack.cli.command import orgless_command
 from datanika_stack.cli.inputs import UsageError
 from datanika_stack.cli.resources import noun
 from datanika_stack.cli.session import Session
@@ -13,13 +13,13 @@ app = noun("Platform operators: who unlocks, suspends organizations and sees the
 PATH = "/system/operators"
 
 
-@api_command(app, "list", columns=("id", "email"))
+@orgless_command(app, "list", columns=("id", "email"))
 def list_all(session: Session) -> Any:
     """List the operators."""
     return session.client.get(PATH)["data"]
 
 
-@api_command(app, "add")
+@orgless_command(app, "add")
 def add(
     session: Session, email: Annotated[str, typer.Argument(help="E-mail of an existing user.")]
 ) -> Any:
@@ -27,7 +27,7 @@ def add(
     return session.client.post(PATH, {"email": email})
 
 
-@api_command(app, "remove")
+@orgless_command(app, "remove")
 def remove(
     session: Session, email: Annotated[str, typer.Argument(help="E-mail or id of an operator.")]
 ) -> Any:

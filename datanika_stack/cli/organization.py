@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from datanika_stack.api_client import tokens_of
-from datanika_stack.cli.command import api_command
+from datanika_stack.cli.command import api_command, orgless_command
+from datanika_stack.cli.confirmation import Yes, confirm
 from datanika_stack.cli.inputs import UsageError, read_secret
 from datanika_stack.cli.logins import Login
 from datanika_stack.cli.resources import noun
@@ -15,7 +16,7 @@ from datanika_stack.cli.session import Session
 app = noun("Organizations: sign up, show, choose, change.")
 
 
-@api_command(app, "create")
+@orgless_command(app, "create")
 def create(
     session: Session,
     name: Annotated[str, typer.Option(help="Name of the new organization.")],
@@ -25,7 +26,7 @@ def create(
     ] = False,
 ) -> Any:
     """Sign up: make an organization and its owner, and log in."""
-    password = read_secret("Password", from_stdin=password_stdin)
+    password = read_secret("New password", from_stdin=password_stdin, is_new=True)
     body = {"email": email, "password": password, "org_name": name}
     answer = session.anonymous.post("/auth/signup", body)
     tokens = tokens_of(answer)
@@ -36,7 +37,7 @@ def create(
     return answer["org"]
 
 
-@api_command(app, "list", columns=("slug", "name", "role"))
+@orgless_command(app, "list", columns=("slug", "name", "role"))
 def list_all(session: Session) -> Any:
     """List the organizations that the caller belongs to."""
     return session.client.get("/auth/me")["orgs"]
@@ -48,7 +49,7 @@ def get_one(session: Session) -> Any:
     return session.client.get(session.path())
 
 
-@api_command(app, "use")
+@orgless_command(app, "use")
 def use(session: Session, slug: Annotated[str, typer.Argument(help="Slug of the org.")]) -> Any:
     """Choose the organization that commands work on from now on."""
     if not session.login:
@@ -68,7 +69,7 @@ def update(
     return session.client.patch(session.path(), {"name": name})
 
 
-@api_command(app, "delete")
+@orgless_command(app, "delete")
 def delete(
     session: Session,
     slug: Annotated[str, typer.Argument(help="Slug of the organization, to be sure.")],
@@ -78,8 +79,11 @@ def delete(
             "--destroy-keys", help="Destroy its secrets for good; restoring it does not help."
         ),
     ] = False,
+    yes: Yes = False,
 ) -> Any:
     """Delete an organization; an operator can restore it. For owners."""
+    if destroy_keys:
+        confirm(f"Destroy every secret of '{slug}' for good?", yes=yes)
     parameters = {"confirm": slug, "destroy_keys": str(destroy_keys).lower()}
     session.client.delete(f"/orgs/{slug}", parameters)
     return {"deleted": slug, "keys_destroyed": destroy_keys}

@@ -4,7 +4,8 @@ from typing import Any
 
 import typer
 
-from datanika_stack.cli.command import api_command
+from datanika_stack.cli.command import api_command, orgless_command
+from datanika_stack.cli.confirmation import Yes, confirm
 from datanika_stack.cli.inputs import read_secret
 from datanika_stack.cli.resources import noun
 from datanika_stack.cli.secret_options import (
@@ -23,8 +24,8 @@ _PROMPT = "Master password"
 
 def add_unlocking(top: typer.Typer) -> None:
     """Adds the commands of the top level."""
-    api_command(top, "unlock")(unlock)
-    api_command(top, "seal")(seal)
+    orgless_command(top, "unlock")(unlock)
+    orgless_command(top, "seal")(seal)
 
 
 def unlock(
@@ -37,19 +38,23 @@ def unlock(
     return session.client.post("/system/unlock", {"password": password})
 
 
-def seal(session: Session) -> Any:
+def seal(session: Session, yes: Yes = False) -> Any:
     """Forget the unlocked keys everywhere, until somebody unlocks again. For operators."""
+    confirm(
+        "Seal the platform? Until somebody unlocks it again, no secret can be read and runs wait.",
+        yes=yes,
+    )
     return session.client.post("/system/seal")
 
 
-@api_command(app, "status")
+@orgless_command(app, "status")
 def status(session: Session) -> Any:
     """Show whether secrets can be read, and how far the latest rotation is."""
     seal_state = session.client.get("/system/seal")
     return {**seal_state, "rotation": session.client.get(ROTATIONS)}
 
 
-@api_command(app, "set-password")
+@orgless_command(app, "set-password")
 def set_password(
     session: Session,
     password_stdin: PasswordStdin = False,
@@ -60,7 +65,7 @@ def set_password(
     return session.client.post("/system/master-password", {"password": password})
 
 
-@api_command(app, "change-password")
+@orgless_command(app, "change-password")
 def change_password(
     session: Session,
     password_stdin: PasswordsStdin = False,
@@ -80,7 +85,7 @@ def change_password(
     return session.client.get("/system/seal")
 
 
-@api_command(app, "rotate")
+@orgless_command(app, "rotate")
 def rotate(
     session: Session,
     password_stdin: PasswordStdin = False,
@@ -92,10 +97,24 @@ def rotate(
     # Given, it opens the keys of a master password that another provider has replaced.
     if is_given or session.client.get("/system/seal")["provider"] == "master_password":
         body["password"] = read_secret(_PROMPT, from_stdin=password_stdin, file=password_file)
-    return session.client.post(ROTATIONS, body)
+    answer = session.client.post(ROTATIONS, body)
+    return {**answer, "progress_command": "datanika keys rotation-status"}
+
+
+@orgless_command(app, "rotation-status")
+def rotation_status(session: Session) -> Any:
+    """Show how far the latest rotation of the key-encryption key is. For operators."""
+    return session.client.get(ROTATIONS)
 
 
 @api_command(app, "rotate-org")
 def rotate_org(session: Session) -> Any:
     """Encrypt the organization's secrets with a new key of its own. For owners."""
-    return session.client.post(session.path("data-key", "rotations"))
+    answer = session.client.post(session.path("data-key", "rotations"))
+    return {**answer, "progress_command": "datanika keys org-rotation-status"}
+
+
+@api_command(app, "org-rotation-status")
+def org_rotation_status(session: Session) -> Any:
+    """Show how far the organization's secrets have its newest key. For admins."""
+    return session.client.get(session.path("data-key", "rotations"))

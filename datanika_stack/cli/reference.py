@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-_COMMON = {"org", "api_url", "home", "as_json"}
+_COMMON = {"api_url", "home", "as_json"}
 _INTRODUCTION = """\
 # The `datanika` command
 
@@ -18,13 +18,16 @@ Written by `python -m datanika_stack.cli.reference > docs/cli.md`; the texts liv
 `datanika_stack/cli/` and `datanika_stack/demo/command.py`.
 
 - Commands that speak to the REST API (all but `up`, `down`, `status`, `demo` and their like) also
-  take `--org SLUG`, `--api-url URL`, `--home DIR` and `--json`.
+  take `--api-url URL`, `--home DIR` and `--json`, and those that work in one org take `--org SLUG`.
 - Exit codes: **0** done; **1** the API refused, or the work failed (a run, a connection test);
   **2** the command was used in a wrong way (unknown option, no login, no org).
 - The control plane is `--api-url` or `DATANIKA_API_URL`, else the stack in `--home`, else the one that
   runs in `DATANIKA_HOME` (default `.datanika`), else the last `datanika login`.
+- The link of an invitation or a password reset goes to the control plane that it leads to; `--api-url`
+  must not name another one.
 - Who calls is `DATANIKA_API_KEY`, else the login of `datanika login`, kept with mode 0600 in the
-  user's configuration directory and renewed by itself.
+  user's configuration directory and renewed by itself. A key works in its org only: what is a person's
+  or the platform's (`whoami`, `session`, `unlock`, `system`, …) needs a login.
 - The org is `--org` or `DATANIKA_ORG`, else the one of the login.
 - Secrets are never arguments: `--password-stdin`, a prompt, or a file (`-` is standard input).
 - `REF` is an id, a slug or a name; `TYPE:NAME` is `upload:NAME` or `transformation:NAME`.
@@ -51,7 +54,8 @@ def walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _section(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
-    hidden = {"help", *(_COMMON if {p.name for p in options} >= _COMMON else ())}
+    is_of_api = {p.name for p in options} >= _COMMON
+    hidden = {"help", *({*_COMMON, "org"} if is_of_api else ())}
     options = [option for option in options if option.name not in hidden]
     words = [path, *(_argument(argument) for argument in arguments)]
     lines = [f"## `{' '.join(words)}`", "", _paragraphs(command.help or ""), ""]

@@ -7,6 +7,7 @@ from typing import Any
 
 from datanika_stack.api_client import ApiClient, Tokens
 from datanika_stack.cli.inputs import UsageError
+from datanika_stack.cli.links import is_private, origin_of, parse_link
 from datanika_stack.cli.logins import Login, LoginFile
 from datanika_stack.layout import Home
 from datanika_stack.settings import ClientSettings
@@ -50,15 +51,49 @@ class Session:
         """
         home = Home.at(self._common.home or self._settings.home)
         state = read_state(home)
-        is_meant = state and (self._common.home is not None or is_supervised(home))
         url = (
-            self._common.api_url
-            or (state.api_url if state and is_meant else None)
+            self._given_url
+            or (state.api_url if state and is_supervised(home) else None)
             or self.logins.latest_url()
             or (state.api_url if state else None)
             or DEFAULT_API_URL
         )
         return url.rstrip("/")
+
+    @cached_property
+    def _given_url(self) -> str | None:
+        """The control plane that the command itself names: `--api-url`, `--home`."""
+        if self._common.api_url or self._common.home is None:
+            return self._common.api_url
+        state = read_state(Home.at(self._common.home))
+        return state.api_url if state else None
+
+    def open_link(self, text: str) -> str:
+        """Returns the token of a one-time link and goes to where the link leads.
+
+        What comes with the token (a password) must not go anywhere else: another control plane
+        could redeem the token with it. Comes before anything is asked of the API.
+
+        Raises:
+            UsageError: It is no such link, the command names another control plane, or what is
+                sent there could be read on the way.
+        """
+        link = parse_link(text)
+        if link.origin is None:
+            return link.token
+        given = self._given_url
+        if given is None:
+            if not is_private(link.origin):
+                raise UsageError(
+                    f"{link.origin} is not encrypted; give --api-url {link.origin} if you mean it."
+                )
+            self.api_url = link.origin
+        elif origin_of(given) != link.origin:
+            raise UsageError(
+                f"The link leads to {link.origin}, and --api-url (DATANIKA_API_URL, --home) to "
+                f"{given}. Leave that out, or give the bare token of the link."
+            )
+        return link.token
 
     @cached_property
     def login(self) -> Login | None:
@@ -83,6 +118,15 @@ class Session:
                 api_key=self._settings.api_key.get_secret_value(),
                 api_key_header=self._settings.api_key_header,
             )
+        return self.personal
+
+    @cached_property
+    def personal(self) -> ApiClient:
+        """A client with the stored login, also where the environment has an API key.
+
+        Raises:
+            UsageError: There is none.
+        """
         if not self.login:
             raise UsageError(
                 f"Not logged in at {self.api_url}: run `datanika login` or set DATANIKA_API_KEY."
@@ -127,7 +171,7 @@ class Session:
 
     def close(self) -> None:
         """Closes the clients that were opened."""
-        for name in ("client", "anonymous"):
+        for name in ("client", "personal", "anonymous"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 

@@ -6,21 +6,23 @@ from typing import Annotated, Any
 import typer
 
 from datanika_stack.cli.audit_filters import COLUMNS, AuditFilters, export
-from datanika_stack.cli.command import NO_OUTPUT, api_command
+from datanika_stack.cli.command import NO_OUTPUT, orgless_command
 from datanika_stack.cli.resources import DEFAULT_LIMIT, Limit, noun
 from datanika_stack.cli.session import Session
 
 app = noun("The whole platform: its organizations and its own audit log; for operators.")
+audit_app = noun("The platform's own audit log.")
+app.add_typer(audit_app, name="audit")
 Slug = Annotated[str, typer.Argument(help="Slug of the organization.")]
 
 
-@api_command(app, "orgs")
+@orgless_command(app, "orgs")
 def list_orgs(session: Session, limit: Limit = DEFAULT_LIMIT) -> Any:
     """List every organization, also suspended and deleted ones."""
     return list(islice(session.client.pages("/system/orgs"), limit))
 
 
-@api_command(app, "create-org")
+@orgless_command(app, "create-org")
 def create_org(
     session: Session,
     name: Annotated[str, typer.Option(help="Name of the new organization.")],
@@ -30,31 +32,31 @@ def create_org(
     return session.client.post("/system/orgs", {"name": name, "owner_email": owner_email})
 
 
-@api_command(app, "suspend")
+@orgless_command(app, "suspend")
 def suspend(session: Session, slug: Slug) -> Any:
     """Suspend an organization: nobody gets in, nothing of it runs."""
     return session.client.post(f"/system/orgs/{slug}/suspend")
 
 
-@api_command(app, "resume")
+@orgless_command(app, "resume")
 def resume(session: Session, slug: Slug) -> Any:
     """End a suspension."""
     return session.client.post(f"/system/orgs/{slug}/resume")
 
 
-@api_command(app, "restore")
+@orgless_command(app, "restore")
 def restore(session: Session, slug: Slug) -> Any:
     """Bring a deleted organization back."""
     return session.client.post(f"/system/orgs/{slug}/restore")
 
 
-@api_command(app, "audit", columns=COLUMNS)
-def audit(session: Session, filters: AuditFilters, limit: Limit = DEFAULT_LIMIT) -> Any:
+@orgless_command(audit_app, "list", columns=COLUMNS)
+def list_audit(session: Session, filters: AuditFilters, limit: Limit = DEFAULT_LIMIT) -> Any:
     """List what was done to the platform itself, the newest first."""
     return list(islice(session.client.pages("/system/audit", filters.parameters()), limit))
 
 
-@api_command(app, "export-audit")
+@orgless_command(audit_app, "export")
 def export_audit(session: Session, filters: AuditFilters) -> Any:
     """Write the platform's whole log to standard output, one JSON object per line."""
     for line in export(session, "/system/audit/export", filters):

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
+from control_plane.access.users.models import User
 from datanika_stack.cli.main import app
 from datanika_stack.postgres import EmbeddedPostgres
 from tests.fixtures.control_plane import databases, live_api, make_settings
@@ -86,3 +88,13 @@ def command(make_command) -> Command:
     made.org = made.json("org", "create", *options, stdin=f"{PASSWORD}\n")["slug"]
     made.email = email
     return made
+
+
+@pytest.fixture
+def operator(command, live_api):
+    """The command of an owner who is a platform operator, too."""
+    with live_api.application.state.session_factory() as session:
+        change = update(User).where(User.email == command.email)
+        session.execute(change.values(is_platform_operator=True))
+        session.commit()
+    return command

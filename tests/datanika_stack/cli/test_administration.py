@@ -3,23 +3,13 @@
 import json
 
 import pytest
-from sqlalchemy import update
 
-from control_plane.access.users.models import User
 from tests.datanika_stack.cli.conftest import PASSWORD
+from tests.datanika_stack.cli.test_login import expire
 from tests.datanika_stack.cli.test_resources import create as create_connection
+from tests.datanika_stack.cli.test_resources import with_key
 
 NEW_PASSWORD = "another horse battery"
-
-
-@pytest.fixture
-def operator(command, live_api):
-    """The command of an owner who is a platform operator, too."""
-    with live_api.application.state.session_factory() as session:
-        change = update(User).where(User.email == command.email)
-        session.execute(change.values(is_platform_operator=True))
-        session.commit()
-    return command
 
 
 @pytest.fixture
@@ -176,7 +166,12 @@ class TestSessions:
 
 class TestOperators:
     def test_only_operators_may(self, command):
-        for arguments in (["operator", "list"], ["system", "orgs"], ["system", "audit"], ["seal"]):
+        for arguments in (
+            ["operator", "list"],
+            ["system", "orgs"],
+            ["system", "audit", "list"],
+            ["seal"],
+        ):
             assert command.error(*arguments)["status"] == 403
 
     def test_add_and_remove(self, operator, stranger):
@@ -199,8 +194,10 @@ class TestOperators:
         operator.json("system", "suspend", slug)
         operator.json("system", "resume", slug)
         assert slug in [row["slug"] for row in operator.json("system", "orgs", "--limit", "10000")]
-        actions = [row["action"] for row in operator.json("system", "audit")]
+        actions = [row["action"] for row in operator.json("system", "audit", "list")]
         assert actions
+        lines = operator.run("system", "audit", "export").stdout.splitlines()
+        assert [json.loads(line)["action"] for line in lines]
 
 
 class TestKeys:
@@ -208,7 +205,7 @@ class TestKeys:
         status = operator.json("keys", "status")
         assert status["provider"] == "environment"
         assert status["state"] == "unsealed"
-        assert status["rotation"]["state"] in ("none", "running", "completed")
+        assert status["rotation"]["state"] in ("idle", "running")
 
     def test_a_password_has_no_place_there(self, operator):
         password = f"{NEW_PASSWORD}\n"
@@ -218,8 +215,19 @@ class TestKeys:
 
     def test_an_owner_rotates_the_org_s_key(self, command):
         before = create_connection(command)
-        assert command.json("keys", "rotate-org")["remaining"] == 0
+        answer = command.json("keys", "rotate-org")
+        assert answer["remaining"] == 0
+        assert answer["progress_command"] == "datanika keys org-rotation-status"
+        del answer["progress_command"]
+        assert command.json("keys", "org-rotation-status") == answer
         assert command.json("connection", "get", "crm")["secrets_set"] == before["secrets_set"]
+
+    def test_an_operator_rotates_the_platform_s(self, operator):
+        answer = operator.json("keys", "rotate")
+        assert answer["progress_command"] == "datanika keys rotation-status"
+        rotation = operator.json("keys", "rotation-status")
+        assert rotation == operator.json("keys", "status")["rotation"]
+        assert rotation["requested_by"] == operator.email
 
     def test_only_operators_see_the_platform_s(self, command):
         assert command.error("keys", "status")["status"] == 403
@@ -255,6 +263,15 @@ class TestAuditExport:
         create_connection(command)
         assert command.json("audit", "list", "--since", "2100-01-01T00:00:00Z") == []
         assert command.json("audit", "list", "--actor-kind", "user")
+
+    def test_with_an_api_key(self, command, make_command):
+        program = with_key(command, make_command, "audit:read")
+        lines = program.run("audit", "export").stdout.splitlines()
+        assert "organization" in {json.loads(line)["resource_type"] for line in lines}
+
+    def test_an_expired_login_is_renewed_first(self, command):
+        expire(command)
+        assert command.run("audit", "export").stdout
 
     def test_a_refusal_is_an_error(self, command):
         error = command.error("audit", "export", "--org", "nobody_has_this")

@@ -75,6 +75,8 @@ class TestReadSecret:
         monkeypatch.setattr("sys.stdin", io.StringIO(""))
         with pytest.raises(UsageError, match="use --password-stdin"):
             read_secret("Password", from_stdin=False)
+        with pytest.raises(UsageError, match="use --token-stdin"):
+            read_secret("Token", from_stdin=False, option="--token-stdin")
 
     def test_empty(self, monkeypatch):
         monkeypatch.setattr("sys.stdin", io.StringIO("\n"))

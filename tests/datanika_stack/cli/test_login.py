@@ -38,19 +38,42 @@ def test_login_chooses_the_only_org(command, make_command):
     assert other.json("org", "get")["slug"] == command.org
 
 
+def test_login_with_several_orgs_takes_the_one_that_the_server_names(command, make_command):
+    guest, other = make_command(), make_command()
+    email = f"guest-of-{command.email}"
+    own = guest.json(
+        *("org", "create", "--name", "Own", "--email", email, "--password-stdin"),
+        stdin=f"{PASSWORD}\n",
+    )
+    link = command.json("invitation", "create", email)["link"]
+    guest.run("invitation", "accept", "--token-stdin", stdin=f"{link}\n")
+    options = ["--email", email, "--password-stdin"]
+    answer = other.json("login", *options, stdin=f"{PASSWORD}\n")
+    assert set(answer["orgs"]) == {own["slug"], command.org}
+    assert answer["org"] == other.json("whoami")["current_org"]
+    assert other.json("org", "get")["slug"] == answer["org"]
+
+
 def test_wrong_password(command):
     options = ["--email", command.email, "--password-stdin"]
     error = command.error("login", *options, stdin="wrong password\n")
     assert error["status"] == 401
     assert "wrong password" not in json.dumps(error)
+    assert f"`datanika password forgotten {command.email}`" in error["detail"]
 
 
-def test_an_expired_login_is_renewed_and_kept(command):
+def expire(command):
+    """Makes the stored login one whose access token has expired."""
     path = logins_file(command)
     content = json.loads(path.read_text())
     for login in content["logins"].values():
         login["access_token"] = "expired"
     path.write_text(json.dumps(content))
+    return path
+
+
+def test_an_expired_login_is_renewed_and_kept(command):
+    path = expire(command)
     assert command.json("whoami")["user"]["email"] == command.email
     kept = json.loads(path.read_text())["logins"]
     assert all(login["access_token"] != "expired" for login in kept.values())

@@ -10,6 +10,7 @@ from control_plane.schedules.schemas import ScheduleCreate, ScheduleUpdate
 from control_plane.transformations.schemas import TransformationCreate, TransformationUpdate
 from control_plane.uploads.schemas import UploadCreate, UploadUpdate
 from datanika_stack.cli.main import app
+from datanika_stack.cli.reference import walk
 
 # The options that are no field of their own but stand for one, or for several.
 FIELDS_OF = {
@@ -57,6 +58,25 @@ def test_no_option_is_always_refused(noun, verb):
     allowed = fields_of(BODIES[noun, verb])
     options = {option: FIELDS_OF.get(option, {option}) for option in options_of(noun, verb)}
     assert {option for option, fields in options.items() if not fields <= allowed} == set()
+
+
+# What belongs to a person or to the platform, not to an org, or names its org itself.
+WITHOUT_ORG = {
+    *("login", "logout", "whoami", "unlock", "seal", "session", "password", "operator", "system"),
+    *("keys status", "keys set-password", "keys change-password", "keys rotate"),
+    *("keys rotation-status", "invitation accept"),
+    *("org create", "org list", "org use", "org delete"),
+}
+
+
+def test_org_stands_where_there_is_one():
+    found = {path.removeprefix("datanika "): c for path, c in walk(get_command(app), "datanika")}
+    options = {path: {p.name for p in command.params} for path, command in found.items()}
+    of_api = {path for path, names in options.items() if "api_url" in names}
+    without = {path for path in of_api if "org" not in options[path]}
+    assert {p if p in WITHOUT_ORG else p.partition(" ")[0] for p in without} == WITHOUT_ORG
+    assert {p for p in of_api - without if p.partition(" ")[0] in WITHOUT_ORG} == set()
+    assert {"keys rotate-org", "org get", "api-key list"} <= of_api - without
 
 
 def test_options_are_found():

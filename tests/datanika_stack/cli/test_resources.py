@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from control_plane.core.database import enter_org
+from tests.datanika_stack.cli.conftest import PASSWORD
 from tests.factories.targets import make_upload
 
 CONFIG = ["--set", "host=db.example.com", "--set", "database=crm", "--set", "user=reader"]
@@ -71,18 +74,63 @@ class TestConnections:
         assert error["detail"] == "No 'erp' in connections; there are: crm."
 
 
+PERSONAL = [
+    ("whoami",),
+    ("org", "list"),
+    ("session", "list"),
+    ("password", "change", "--password-stdin"),
+    ("unlock", "--password-stdin"),
+    ("keys", "status"),
+    ("operator", "list"),
+    ("system", "orgs"),
+    ("system", "audit", "export"),
+]
+
+
+def program_of(make_command, org, key):
+    """Returns the command of a program that has the key."""
+    program = make_command()
+    program.environment |= {"DATANIKA_API_KEY": key, "DATANIKA_ORG": org}
+    return program
+
+
+def with_key(command, make_command, scope):
+    """Returns the command of a program with a fresh key of the org."""
+    options = ["--name", f"for {scope}", "--scope", scope]
+    key = command.json("api-key", "create", *options)["key"]
+    return program_of(make_command, command.org, key)
+
+
 class TestKeys:
     def test_a_key_works_instead_of_a_login(self, command, make_command):
         options = ["--name", "ci", "--scope", "connections:read", "--scope", "orgs:read"]
-        key = command.json("key", "create", *options)["key"]
-        assert [row["name"] for row in command.json("key", "list")] == ["ci"]
-        assert key not in command.run("key", "list", "--json").output
-        program = make_command()
-        program.environment |= {"DATANIKA_API_KEY": key, "DATANIKA_ORG": command.org}
+        key = command.json("api-key", "create", *options)["key"]
+        assert [row["name"] for row in command.json("api-key", "list")] == ["ci"]
+        assert key not in command.run("api-key", "list", "--json").output
+        program = program_of(make_command, command.org, key)
         assert program.json("connection", "list") == []
-        assert program.error("key", "list")["status"] == 403
-        command.run("key", "delete", "ci")
-        assert program.error("connection", "list")["status"] == 401
+        assert program.error("api-key", "list")["status"] == 403
+        command.run("api-key", "delete", "ci")
+        error = program.error("connection", "list")
+        assert error["status"] == 401
+        assert "login" not in error["detail"], "a key is what it wants"
+
+    @pytest.mark.parametrize("arguments", PERSONAL, ids=" ".join)
+    def test_what_needs_a_person_says_so(self, command, make_command, arguments):
+        program = with_key(command, make_command, "orgs:read")
+        error = program.error(*arguments, stdin=f"{SECRET}\n{SECRET}\n")
+        assert error["status"] == 401
+        assert "run `datanika login`, and unset DATANIKA_API_KEY" in error["detail"]
+
+    def test_logging_out_ends_the_login_and_not_the_key(self, command, make_command):
+        program = with_key(command, make_command, "orgs:read")
+        stolen = make_command()
+        for other in (program, stolen):
+            other.run("login", "--email", command.email, "--password-stdin", stdin=PASSWORD)
+        rows = len(command.json("session", "list"))
+        program.run("logout")
+        assert len(command.json("session", "list")) == rows - 1
+        assert program.json("org", "get", "--org", command.org)["slug"] == command.org
 
 
 class TestOrgs:
@@ -148,4 +196,4 @@ class TestOutput:
         assert lines[1].split()[1:] == ["crm", "CRM", "postgres", "source"]
 
     def test_an_empty_list(self, command):
-        assert "Nothing yet" in command.run("key", "list").stdout
+        assert "Nothing yet" in command.run("api-key", "list").stdout

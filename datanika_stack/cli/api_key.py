@@ -1,4 +1,4 @@
-"""`datanika key`: API keys."""
+"""`datanika api-key`: API keys."""
 
 from typing import Annotated, Any
 
