@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import closing
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ def request(client: httpx.Client) -> tuple[str, str]:
 
 
 def test_a_crowd_is_answered_and_another_tenant_with_it(live_api: LiveApi):
-    with live_api.sign_up() as crowd, live_api.sign_up() as victim:
+    with closing(live_api.sign_up()) as crowd, closing(live_api.sign_up()) as victim:
         requests = [request(crowd), request(victim)]
     port = int(live_api.url.rsplit(":", 1)[1])
 
