@@ -80,6 +80,14 @@ class Keyring:
         except Sealed:
             return ()
 
+    def opened_now(self) -> tuple[KeyEncryptionKey, ...]:
+        """Returns the same as the agent has it now, not a second ago.
+
+        Under the lock of all keys nobody changes it afterwards.
+        """
+        self._unlocked.refresh()
+        return self.opened()
+
     def put(self, keys: Sequence[KeyEncryptionKey]) -> None:
         """Makes these the opened keys, in every process that asks the agent.
 

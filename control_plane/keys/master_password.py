@@ -1,7 +1,23 @@
 """Sets, checks and changes the master password, unlocks the platform and seals it.
 
-Each operation is a transaction of its own with its entry in the platform's audit log, and one at a
-time in a deployment. Wrong passwords are recorded, too.
+Each step is a transaction of its own with its entry in the platform's audit log. Wrong passwords
+are recorded, too.
+
+Several processes do all of this at any moment, so what decides is decided under one lock of the
+database (`KeyRepository.lock`): which rows there are, which password wraps them, and what the key
+agent holds. It is taken first, before rows of orgs and before a derivation's turn, and nobody who
+has one of those waits for it. A derivation before the lock only saves time under it: the rows are
+read again there. Whenever nobody has the lock:
+
+- one password opens every row of `key_encryption_keys`;
+- the agent holds nothing, or the key of every row as it was when the agent was last filled; only a
+  new key may be missing, whose maker died or was refused before handing it over: no data key is
+  wrapped with it, and the next unlocking brings it;
+- nothing but a password that opens all rows of that moment fills an agent that was sealed, and the
+  last `seal`, `unlock` or `create` on record tells which it is.
+
+A key is committed before the agent gets it, and gone from the table before the agent loses it: so
+making one and dropping one take the lock twice, and what comes in between is tested.
 """
 
 from collections.abc import Sequence
@@ -51,15 +67,16 @@ class MasterPassword:
                 "DATANIKA_KEY_PROVIDER=master_password first."
             )
         password = password_wrapping.check_password(password, "/password")
-        key = new_key(password)
+        opener = KeyOpener(password)
+        row = opener.make_row()
         with transaction(self._factory) as session:
             keys = KeyRepository(session)
             keys.lock()
             if keys.newest_id() is not None:
                 raise Conflict("There is a master password already; change it instead.")
-            keys.add(key.row)
+            keys.add(row)
             self._record(session, "create")
-        self._hand_over([key.opened()])
+        self.hand_over(opener, tried="create")
 
     def unlock(self, password: str) -> None:
         """Opens every key-encryption key.
@@ -69,8 +86,8 @@ class MasterPassword:
             WrongMasterPassword: It is another one.
             Unavailable: The key agent does not answer.
         """
-        opened = self.open_keys(password, tried="unlock")
-        self._hand_over(opened, action="unlock")
+        opener = self.open_keys(password, tried="unlock")
+        self.hand_over(opener, tried="unlock", recorded="unlock")
 
     def seal(self) -> None:
         """Forgets the opened keys, in every process that asks the key agent.
@@ -109,12 +126,10 @@ class MasterPassword:
                     _wrap_again(row, current_password, new_password)
                 self._record(session, "update")
         except WrongPassword:
-            raise self._refused("update") from None
+            raise self.refused("update") from None
 
-    def open_keys(
-        self, password: str, *, tried: str, resource: str = RESOURCE
-    ) -> list[KeyEncryptionKey]:
-        """Returns every key-encryption key, opened; hands them to nobody.
+    def open_keys(self, password: str, *, tried: str, resource: str = RESOURCE) -> "KeyOpener":
+        """Opens every key-encryption key; hands them to nobody.
 
         Args:
             password: As it was given.
@@ -125,20 +140,55 @@ class MasterPassword:
             InvalidState: No master password was set.
             WrongMasterPassword: It is another one; recorded.
         """
+        opener = KeyOpener(password)
         rows = self._require_password()
         try:
-            return [KeyEncryptionKey(row.id, _open(row, password)) for row in rows]
+            opener.open(rows)
         except WrongPassword:
-            raise self._refused(tried, resource) from None
+            raise self.refused(tried, resource) from None
+        return opener
 
-    def _hand_over(self, opened: Sequence[KeyEncryptionKey], action: str | None = None) -> None:
-        # Under the lock, so that a seal at the same moment is either before or after.
+    def hand_over(
+        self,
+        opener: "KeyOpener",
+        *,
+        tried: str,
+        resource: str = RESOURCE,
+        recorded: str | None = None,
+        unless_sealed: bool = False,
+    ) -> None:
+        """Gives every process the keys of the rows as they are now.
+
+        Args:
+            opener: Has the password.
+            tried: The action that needs it, for the record of one that was changed meanwhile.
+            resource: What that action is done to.
+            recorded: What the platform's log says of it; None for nothing.
+            unless_sealed: Whether a sealed platform stays so.
+
+        Raises:
+            WrongMasterPassword: The password was changed meanwhile.
+            Unavailable: The key agent does not answer.
+        """
+        try:
+            with transaction(self._factory) as session:
+                keys = KeyRepository(session)
+                keys.lock()
+                opened = opener.open(keys.list_keys())
+                if unless_sealed and not self._keyring.opened_now():
+                    return
+                if recorded is not None:
+                    self._record(session, recorded)
+                    session.flush()
+                self._keyring.put(opened)
+        except WrongPassword:
+            raise self.refused(tried, resource) from None
+
+    def refused(self, action: str, resource: str = RESOURCE) -> WrongMasterPassword:
+        """Records a wrong password, in a transaction of its own, and returns the refusal."""
         with transaction(self._factory) as session:
-            KeyRepository(session).lock()
-            if action is not None:
-                self._record(session, action)
-                session.flush()
-            self._keyring.put(opened)
+            self._record(session, f"{action}_failed", resource)
+        return WrongMasterPassword("The master password is wrong.")
 
     def _require_password(self) -> Sequence[KeyRow]:
         with transaction(self._factory) as session:
@@ -149,39 +199,49 @@ class MasterPassword:
             )
         return rows
 
-    def _refused(self, action: str, resource: str = RESOURCE) -> WrongMasterPassword:
-        # In a transaction of its own: the refusal must stay on record.
-        with transaction(self._factory) as session:
-            self._record(session, f"{action}_failed", resource)
-        return WrongMasterPassword("The master password is wrong.")
-
     def _record(self, session: Session, action: str, resource: str = RESOURCE) -> None:
         PlatformAuditLog(session, self._actor).record(action, resource)
 
 
-class NewKey:
-    """A key-encryption key that was just made, with the row that keeps it."""
+class KeyOpener:
+    """Opens rows with one password, and derives nothing again for a row that it has seen as it is.
 
-    def __init__(self, key: str, row: KeyRow) -> None:
-        self._key = key
-        self.row = row
+    Args:
+        password: As it was given.
+    """
 
-    def opened(self) -> KeyEncryptionKey:
-        """Returns the key under its row's id, once the row is inserted."""
-        return KeyEncryptionKey(self.row.id, self._key)
+    def __init__(self, password: str) -> None:
+        self._password = password
+        self._seen: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        return "KeyOpener(***)"
 
-def new_key(password: str) -> NewKey:
-    """Makes a random key-encryption key, wrapped with the password."""
-    key = Fernet.generate_key().decode()
-    wrapped = password_wrapping.wrap(password, key)
-    row = KeyRow(
-        wrapped_key=wrapped.text,
-        kdf=wrapped.kdf,
-        kdf_parameters=wrapped.kdf_parameters,
-        salt=wrapped.salt,
-    )
-    return NewKey(key, row)
+    def open(self, rows: Sequence[KeyRow]) -> list[KeyEncryptionKey]:
+        """Returns the key of each row.
+
+        Raises:
+            WrongPassword: Another one wraps it.
+        """
+        return [KeyEncryptionKey(row.id, self._open(row)) for row in rows]
+
+    def make_row(self) -> KeyRow:
+        """Makes a random key and returns the row that keeps it, not yet inserted."""
+        key = Fernet.generate_key().decode()
+        wrapped = password_wrapping.wrap(self._password, key)
+        self._seen[wrapped.text] = key
+        return KeyRow(
+            wrapped_key=wrapped.text,
+            kdf=wrapped.kdf,
+            kdf_parameters=wrapped.kdf_parameters,
+            salt=wrapped.salt,
+        )
+
+    def _open(self, row: KeyRow) -> str:
+        # What is wrapped anew has another text, whoever wrapped it.
+        if row.wrapped_key not in self._seen:
+            self._seen[row.wrapped_key] = _open(row, self._password)
+        return self._seen[row.wrapped_key]
 
 
 def _open(row: KeyRow, password: str) -> str:

@@ -3,7 +3,7 @@
 Online and resumable: each org is a transaction of its own, and what is left to do is read from the
 data keys, so that any process goes on after any end of another one. Whoever reads or writes secrets
 meanwhile is never refused: data keys stay as they are, and both keys open until the last one is
-wrapped again.
+wrapped again. The docstring of `master_password` says what holds beside other operations on keys.
 """
 
 import logging
@@ -16,10 +16,11 @@ from control_plane.audit.service import SYSTEM, Actor, PlatformAuditLog
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import Invalid, Sealed
-from control_plane.core.vault import KeyEncryptionKey, Vault
+from control_plane.core.vault import Vault
 from control_plane.keys.keyring import Keyring
-from control_plane.keys.master_password import MasterPassword, new_key
+from control_plane.keys.master_password import KeyOpener, MasterPassword
 from control_plane.keys.models import KeyRotation
+from control_plane.keys.password_wrapping import WrongPassword
 from control_plane.keys.repository import DataKeyRepository, KeyRepository
 from control_plane.tenancy.service import list_org_ids
 
@@ -61,7 +62,8 @@ class KeyRotator:
     def begin(self, actor: Actor, password: str | None) -> None:
         """Records the wish, and with a master password makes the key that wraps from now on.
 
-        A rotation that is not completed is continued: no second key is made.
+        A rotation that is not completed is continued: no second key is made. A sealed platform is
+        unlocked by it; one that is sealed while it begins stays sealed.
 
         Raises:
             Invalid: The master password is needed.
@@ -77,16 +79,12 @@ class KeyRotator:
             raise Invalid.field(
                 "/password", "is needed: the master password opens the keys that are replaced"
             )
-        opened: list[KeyEncryptionKey] = []
         if password is not None and has_rows:
-            opened = MasterPassword(self._factory, self._keyring, actor).open_keys(
-                password, tried="rotate", resource=RESOURCE
-            )
+            self._begin_with_password(actor, password)
         elif self._keyring.has_master_password:
             raise Sealed("There is no master password; set one first.")
-        added = self._record_wish(actor, password)
-        if opened or added:
-            self._hand_over([*opened, *added])
+        else:
+            self._record_wish(actor, None)
         self._vault.require_keys()
 
     def advance(self, *, stop_at: float | None = None) -> bool:
@@ -111,29 +109,47 @@ class KeyRotator:
                 return True
         return False
 
-    def _record_wish(self, actor: Actor, password: str | None) -> list[KeyEncryptionKey]:
+    def _begin_with_password(self, actor: Actor, password: str) -> None:
+        master_password = MasterPassword(self._factory, self._keyring, actor)
+        opener = master_password.open_keys(password, tried="rotate", resource=RESOURCE)
+        try:
+            was_open = self._record_wish(actor, opener)
+        except WrongPassword:
+            raise master_password.refused("rotate", RESOURCE) from None
+        master_password.hand_over(
+            opener,
+            tried="rotate",
+            resource=RESOURCE,
+            recorded=None if was_open else "unlock",
+            unless_sealed=was_open,
+        )
+
+    def _record_wish(self, actor: Actor, opener: KeyOpener | None) -> bool:
+        """Records the wish and returns whether the platform was unlocked at that moment."""
         with transaction(self._factory) as session:
             keys = KeyRepository(session)
             keys.lock()
-            if keys.find_open_rotation() is not None:
-                return []
-            PlatformAuditLog(session, actor).record("rotate", RESOURCE)
-            keys.add(KeyRotation(requested_by=actor.name))
-            if not self._keyring.has_master_password or password is None:
-                return []
-            key = new_key(password)
-            keys.add(key.row)
-            # The last statement before the commit: nobody may have a key that no row knows.
-            return [key.opened()]
+            if opener is not None:
+                # The password may have been changed since: no row is wrapped with another one.
+                opener.open(keys.list_keys())
+            was_open = bool(self._keyring.opened_now())
+            if keys.find_open_rotation() is None:
+                PlatformAuditLog(session, actor).record("rotate", RESOURCE)
+                keys.add(KeyRotation(requested_by=actor.name))
+                if self._keyring.has_master_password and opener is not None:
+                    keys.add(opener.make_row())
+            return was_open
 
-    def _hand_over(self, opened: list[KeyEncryptionKey]) -> None:
+    def _drop_replaced(self) -> None:
+        """Takes keys that have no row any more from every process; what is sealed stays sealed."""
         with transaction(self._factory) as session:
             keys = KeyRepository(session)
             keys.lock()
             known = {row.id for row in keys.list_keys()}
-            # Another rotation may have made a newer one meanwhile; it stays.
-            merged = {key.id: key for key in [*self._keyring.opened(), *opened]}
-            self._keyring.put([key for key in merged.values() if key.id in known])
+            opened = self._keyring.opened_now()
+            kept = [key for key in opened if key.id in known]
+            if len(kept) < len(opened):
+                self._keyring.put(kept)
 
     def _require_newest(self) -> None:
         """Refuses to wrap with a key that another process has replaced."""
@@ -196,6 +212,5 @@ class KeyRotator:
                 PlatformAuditLog(session, SYSTEM).record(
                     "rotation_completed", RESOURCE, new={"unreadable_data_keys": unreadable}
                 )
-        if self._keyring.opened():
-            self._hand_over([])
+        self._drop_replaced()
         return True
