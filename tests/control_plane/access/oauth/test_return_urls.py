@@ -69,8 +69,8 @@ REFUSED = [
     "https://console.example.com/OAUTH",
 ]
 ACCEPTED = {
-    None: DAGSTER,
-    "": DAGSTER,
+    None: f"{PLATFORM}/welcome",
+    "": f"{PLATFORM}/welcome",
     "/": f"{PLATFORM}/",
     "/runs?a=b&c=%2F#d": f"{PLATFORM}/runs?a=b&c=%2F#d",
     "/a//b": f"{PLATFORM}/a//b",
