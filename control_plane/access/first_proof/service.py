@@ -13,10 +13,10 @@ from control_plane.access.first_proof.repository import OpenInvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
 from control_plane.access.sessions.service import end_sessions_of
 from control_plane.access.users.models import User
+from control_plane.access.users.repository import UserRepository
 from control_plane.audit.service import Actor, AuditLog
 from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org
-from control_plane.tenancy.service import list_org_ids
 
 
 def end_credentials(session: Session, user: User, actor: Actor) -> None:
@@ -34,10 +34,11 @@ def end_credentials(session: Session, user: User, actor: Actor) -> None:
     user.email_verified_at = now
     session.flush()
     end_sessions_of(session, user.id)
-    # Deleted and suspended orgs, and those that the user has left: all of them can come back.
-    for org_id in list_org_ids(session):
-        enter_org(session, org_id)
-        _end_in_org(session, org_id, user, actor, now)
+    # Suspended ones too. Elsewhere nothing is open, however many orgs there are: an org that is
+    # deleted, and one that the user has left, has ended it; coming back ends it once more.
+    for org in UserRepository(session).orgs_of(user.id):
+        enter_org(session, org.org_id)
+        _end_in_org(session, org.org_id, user, actor, now)
     enter_org(session, None)
 
 

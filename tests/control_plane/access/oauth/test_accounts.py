@@ -2,22 +2,27 @@
 
 import secrets
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from control_plane.access.invitations.models import Invitation
 from control_plane.access.key_store.models import ApiKey
 from control_plane.access.oauth.models import OAuthIdentity
 from control_plane.access.password_resets.models import PasswordReset
+from control_plane.access.permissions import Role
 from control_plane.access.users.models import User
+from control_plane.access.users.repository import UserRepository
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.clock import utc_now
 from control_plane.core.tokens import hash_token
 from control_plane.keys.keyring import make_vault
 from control_plane.settings import KeyProviderKind, SignUpMode
+from control_plane.tenancy.models import Organization
 from tests.control_plane.access.oauth.conftest import (
     PASSWORD,
     Browser,
@@ -33,6 +38,21 @@ def log_in(platform: Platform, email: str) -> int:
         trust_env=False,
     )
     return answer.status_code
+
+
+@contextmanager
+def entered_orgs(platform: Platform) -> Generator[set[str]]:
+    """The orgs that transactions of the control plane enter meanwhile."""
+    engine = platform.app.state.session_factory.kw["bind"]
+    entered: set[str] = set()
+
+    def note(_connection, _cursor, statement: str, parameters: dict, *_rest: object) -> None:
+        if "set_config" in statement:
+            entered.add(parameters.get("value", ""))
+
+    event.listen(engine, "after_cursor_execute", note)
+    yield entered
+    event.remove(engine, "after_cursor_execute", note)
 
 
 def change_user(platform: Platform, user_id: int, **values: object):
@@ -132,21 +152,38 @@ class TestPreHijacking:
         assert user.password_hash is None
         assert user.email_verified_at is not None
 
-    def test_keys_end_in_orgs_that_may_come_back(self, platform, browser, account):
-        other = platform.sign_up(f"{secrets.token_hex(6)}@example.com")["org"]["id"]
-        with platform.transaction(other) as session:
-            session.add(
-                ApiKey(
-                    org_id=other,
-                    name="of an org that the account has left",
-                    key_hash=secrets.token_hex(32),
-                    scopes=["orgs:read"],
-                    created_by_user_id=account["user"]["id"],
-                )
-            )
+    def test_everything_ends_in_a_suspended_org(self, platform, browser, account):
+        with platform.transaction(account["org"]["id"]) as session:
+            session.execute(update(Organization).values(is_suspended=True))
         browser.tokens("google")
-        with platform.transaction(other) as session:
+        with platform.transaction(account["org"]["id"]) as session:
             assert all(session.scalars(select(ApiKey.revoked_at)).all())
+            assert all(session.scalars(select(Invitation.revoked_at)).all())
+
+    def test_an_org_that_the_account_has_left_is_not_visited(self, platform, browser, account):
+        """Nothing is open there: the key ended with the membership, and so did the invitation."""
+        other = platform.sign_up(f"{secrets.token_hex(6)}@example.com")
+        org, user_id = f"/orgs/{other['org']['slug']}", account["user"]["id"]
+        with platform.transaction(other["org"]["id"]) as session:
+            UserRepository(session).add_membership(other["org"]["id"], user_id, Role.ADMIN)
+        token = account["access_token"]
+        made = {"name": "k", "scopes": ["orgs:read"]}
+        key = platform.call("POST", f"{org}/api-keys", token, json=made).json()["key"]
+        invited = {"email": f"{secrets.token_hex(6)}@example.com", "role": "viewer"}
+        link = platform.call("POST", f"{org}/invitations", token, json=invited).json()["link"]
+        left = platform.call("DELETE", f"{org}/members/{user_id}", other["access_token"])
+        assert left.status_code == 204
+        with entered_orgs(platform) as entered:
+            browser.tokens("google")
+        assert str(account["org"]["id"]) in entered
+        assert str(other["org"]["id"]) not in entered
+        assert not self.key_works(platform, {"org": other["org"], "api_key": key})
+        with platform.transaction(other["org"]["id"]) as session:
+            assert all(session.scalars(select(ApiKey.revoked_at)).all())
+        body = {"token": link.partition("#token=")[2], "password": PASSWORD}
+        accept = f"{platform.url}/api/v1/auth/invitations/accept"
+        accepted = httpx.post(accept, json=body, trust_env=False)
+        assert accepted.status_code == 403, accepted.text
 
     def test_happens_once(self, platform: Platform, browser: Browser, account):
         tokens = browser.tokens("google")
