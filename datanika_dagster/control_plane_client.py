@@ -232,18 +232,12 @@ def _detail(response: httpx.Response) -> str:
         return f"The control plane refused with status {response.status_code}."
 
 
-def of_process(
-    settings: Settings,
-    task_token: str | None = None,
-    *,
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> ControlPlaneClient:
+def of_process(settings: Settings, task_token: str | None = None) -> ControlPlaneClient:
     """Returns a client with what this process has to show: a token of its own, the run's, a key.
 
     Args:
         settings: Where the control plane is, and the process's own credentials.
         task_token: The run's token, where this process is a run.
-        timeout_seconds: How long one answer may take.
     """
     headers: dict[str, str] = {}
     if task_token:
@@ -252,4 +246,4 @@ def of_process(
         headers["Authorization"] = f"Bearer {settings.service_token.get_secret_value()}"
     elif settings.api_key:
         headers[settings.api_key_header] = settings.api_key.get_secret_value()
-    return ControlPlaneClient(settings.control_plane_url, headers, timeout_seconds)
+    return ControlPlaneClient(settings.control_plane_url, headers)

@@ -23,21 +23,34 @@ _CHECK_SECONDS: Final = 1
 class PromptDaemonController(DagsterDaemonController):
     """Refreshes the workspace as soon as its file has been replaced."""
 
-    workspace_file: Path
-    _seen: tuple[int, int] | None = None
+    _workspace_file: Path
+    _seen: tuple[int, int]
+
+    @classmethod
+    def watch(cls, workspace_file: Path) -> None:
+        """Takes the file as it is now for known, before it is loaded.
+
+        A change while the daemon still starts must not be taken for what it has loaded: it would
+        know of an org, and tick its schedules, a minute late.
+
+        Args:
+            workspace_file: The code locations.
+        """
+        cls._workspace_file = workspace_file
+        cls._seen = cls._version()
 
     def check_workspace_freshness(self, last_workspace_update_time: float) -> float:
         """Refreshes when the file is another one than before, else when the stock daemon would."""
         version = self._version()
-        changed = self._seen is not None and version != self._seen
-        self._seen = version
-        if changed:
+        if version != self._seen:
+            self._seen = version
             # Due at once, but far from the age at which a failing refresh ends the daemon.
             last_workspace_update_time = time.time() - controller.RELOAD_WORKSPACE_INTERVAL - 1
         return super().check_workspace_freshness(last_workspace_update_time)
 
-    def _version(self) -> tuple[int, int]:
-        status = self.workspace_file.stat()
+    @classmethod
+    def _version(cls) -> tuple[int, int]:
+        status = cls._workspace_file.stat()
         return status.st_ino, status.st_mtime_ns
 
 
@@ -45,7 +58,7 @@ def run() -> None:
     """Runs the stock command line with this controller."""
     arguments = sys.argv[1:]
     option = next(name for name in ("-w", "--workspace") if name in arguments)
-    PromptDaemonController.workspace_file = Path(arguments[arguments.index(option) + 1])
+    PromptDaemonController.watch(Path(arguments[arguments.index(option) + 1]))
     # All are looked up in the module when the daemon starts (dagster 1.13.27, pinned).
     controller.DagsterDaemonController = PromptDaemonController
     controller.THREAD_CHECK_INTERVAL = _CHECK_SECONDS

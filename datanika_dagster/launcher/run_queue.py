@@ -31,6 +31,7 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
         super().__init__(interval_seconds)
         self._seal = seal or SealKnowledge(ask_control_plane)
         self._was = Seal.UNKNOWN
+        self._had_failure = False
         self._told: set[str] = set()
 
     def run_iteration(
@@ -46,6 +47,7 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
             yield from self._tell_waiting_runs(workspace_process_context.instance)
 
     def _log_change(self, now: Seal) -> None:
+        self._log_failure()
         was, self._was = self._was, now
         if now is was:
             return
@@ -53,6 +55,15 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
             self._logger.info("The platform is sealed: queued runs wait.")
         elif was is Seal.SEALED:
             self._logger.info("The platform is unsealed: queued runs start.")
+
+    def _log_failure(self) -> None:
+        """Says when nobody answers: a queue that stands still must not do so in silence."""
+        failure, had_failure = self._seal.failure, self._had_failure
+        self._had_failure = failure is not None
+        if failure is not None and not had_failure:
+            self._logger.warning("Nobody says whether the platform is sealed: %s", failure)
+        elif failure is None and had_failure:
+            self._logger.info("The control plane says again whether the platform is sealed.")
 
     def _tell_waiting_runs(self, instance: DagsterInstance) -> Iterator[None]:
         for run in _queued_runs(instance, self._page_size):

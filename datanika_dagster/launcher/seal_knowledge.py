@@ -11,7 +11,6 @@ from datanika_dagster import control_plane_client, settings
 from datanika_dagster.errors import ControlPlaneRefused, ControlPlaneUnreachable
 
 LOOK_SECONDS = 1.0
-TIMEOUT_SECONDS = 2.0
 
 
 class Seal(Enum):
@@ -27,10 +26,14 @@ class SealKnowledge:
 
     Args:
         ask: Whether it is sealed; raises where nobody answers.
+
+    Attributes:
+        failure: Why the last question was not answered; None where it was.
     """
 
     def __init__(self, ask: Callable[[], bool]) -> None:
         self._ask = ask
+        self.failure: str | None = None
         self._known = Seal.UNKNOWN
         self._next_look = 0.0
 
@@ -44,21 +47,28 @@ class SealKnowledge:
 
     def _asked(self) -> Seal:
         try:
-            return Seal.SEALED if self._ask() else Seal.UNSEALED
-        except ControlPlaneUnreachable:
+            now = Seal.SEALED if self._ask() else Seal.UNSEALED
+        except ControlPlaneUnreachable as error:
+            self.failure = str(error)
             return self._known
-        except ControlPlaneRefused:
+        except ControlPlaneRefused as error:
+            self.failure = str(error)
             # It answers, but not this: what needs a secret is told so when it asks for one.
             return Seal.UNSEALED if self._known is Seal.UNKNOWN else self._known
+        self.failure = None
+        return now
 
 
 def ask_control_plane() -> bool:
     """Asks whether the platform is sealed, as this process.
+
+    It waits for the answer as long as a launch does: on a slow machine, what gives up earlier keeps
+    runs waiting that could start.
 
     Raises:
         ControlPlaneUnreachable: No answer.
         ControlPlaneRefused: This process may not ask.
     """
     config = settings.read()
-    with control_plane_client.of_process(config, timeout_seconds=TIMEOUT_SECONDS) as client:
+    with control_plane_client.of_process(config) as client:
         return client.is_sealed()

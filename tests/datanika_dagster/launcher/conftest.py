@@ -8,6 +8,7 @@ from dagster import DagsterInstance, DagsterRun
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
+from datanika_manifest.code_location import CodeLocation
 from tests.datanika_dagster.databases import Database, new_database
 from tests.datanika_dagster.support.code_servers import code_server
 from tests.datanika_dagster.support.control_plane_stand_in import ControlPlaneStandIn, serve
@@ -67,12 +68,18 @@ def module_databases(postgres_cluster) -> Iterator[tuple[Database, Database]]:
 
 
 @pytest.fixture
-def stack(dagster_home, instance, module_databases, socket_directory, monkeypatch):
+def published() -> CodeLocation:
+    """What the code server serves; a class of tests may have its own."""
+    return manifest()
+
+
+@pytest.fixture
+def stack(dagster_home, instance, module_databases, socket_directory, published, monkeypatch):
     source, warehouse = module_databases
     plane = ControlPlaneStandIn(connections={SOURCE: source.secret, WAREHOUSE: warehouse.secret})
     socket_path = socket_directory / "acme.sock"
     with serve(plane):
-        sha256 = plane.publish(manifest())
+        sha256 = plane.publish(published)
         url = {"DATANIKA_CONTROL_PLANE_URL": plane.url}
         monkeypatch.setenv("DATANIKA_CONTROL_PLANE_URL", plane.url)
         monkeypatch.setenv("DATANIKA_SERVICE_TOKEN", "service-launcher")
@@ -80,7 +87,7 @@ def stack(dagster_home, instance, module_databases, socket_directory, monkeypatc
             host="localhost", port=None, socket=str(socket_path), location_name="org_acme"
         )
         with (
-            code_server("acme", sha256, socket_path, url),
+            code_server("acme", sha256, socket_path, dagster_home.environment | url),
             WorkspaceProcessContext(instance, target) as context,
         ):
             yield Stack(instance, context, plane, source, warehouse, sha256)

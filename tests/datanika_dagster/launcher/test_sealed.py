@@ -3,11 +3,12 @@
 import logging
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
 from dagster import DagsterEventType, DagsterRunStatus
+from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from datanika_dagster.automation.schedules import schedule_definitions
 from datanika_dagster.launcher import seal_knowledge
@@ -93,7 +94,7 @@ class TestQueue:
         assert stack.run(run_id).status is DagsterRunStatus.CANCELED
         assert not stack.control_plane.authorized
 
-    def test_the_last_knowledge_stays_while_nobody_answers(self, stack, monkeypatch):
+    def test_the_last_knowledge_stays_while_nobody_answers(self, stack, monkeypatch, caplog):
         stack.control_plane.is_sealed = True
         run_id = stack.queue(FLIGHTS)
         with queue() as daemon:
@@ -102,6 +103,9 @@ class TestQueue:
             look(daemon, stack, times=2)
             assert stack.run(run_id).status is DagsterRunStatus.QUEUED
         assert enqueued(stack, run_id) == 1
+        said = [record.getMessage() for record in caplog.records if "Nobody says" in record.message]
+        assert len(said) == 1, "a queue that stands still says so, once"
+        assert "did not answer" in said[0]
         terminate(stack.context, run_id)
 
     def test_nothing_starts_before_anything_is_known(self, stack, monkeypatch):
@@ -122,6 +126,14 @@ class TestKnowledge:
         knowledge = SealKnowledge(lambda: bool(asked.append(1)))
         assert [knowledge.look() for _ in range(3)] == [Seal.UNSEALED] * 3
         assert asked == [1]
+
+    def test_a_slow_answer_counts(self, stack):
+        stack.control_plane.is_sealed = True
+        knowledge = SealKnowledge(ask_control_plane)
+        assert knowledge.look() is Seal.SEALED
+        stack.control_plane.is_sealed = False
+        stack.control_plane.seal_seconds = 3
+        assert knowledge.look() is Seal.UNSEALED, "or runs wait for as long as the machine is busy"
 
     def test_who_may_not_ask_goes_on_as_ever(self, stack):
         stack.control_plane.refuses_seal = True
@@ -158,7 +170,62 @@ class TestStartedRun:
         assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS
 
 
-class TestSchedule:
+def every_minute(schedule_id=3, org="acme"):
+    """A manifest whose one schedule ticks each minute."""
+    schedule = Schedule(
+        id=schedule_id,
+        name="n",
+        cron="* * * * *",
+        timezone="UTC",
+        is_active=True,
+        asset_keys=(FLIGHTS,),
+    )
+    return manifest().model_copy(update={"schedules": (schedule,), "org": org})
+
+
+class TestScheduler:
+    """Dagster's scheduler and the queue, minute by minute but without waiting for the minutes."""
+
+    @pytest.fixture
+    def published(self):
+        return every_minute(schedule_id=33)
+
+    @pytest.fixture
+    def runs_after(self, stack):
+        """Lets the scheduler look at a minute; returns the schedule's runs, the newest first."""
+        started_at, seen = datetime.now(UTC).replace(second=30), {}
+        logger = logging.getLogger("datanika_dagster.tests.scheduler")
+
+        def look_at(minute):
+            now = started_at + timedelta(minutes=minute)
+            errors = [one for one in launch_scheduled_runs(stack.context, logger, now, seen) if one]
+            assert not errors
+            of_schedule = dg.RunsFilter(tags={"dagster/schedule_name": "schedule_33"})
+            return [run.run_id for run in stack.instance.get_runs(of_schedule)]
+
+        return look_at
+
+    def test_a_night_behind_a_seal_is_one_run_that_goes_on(self, stack, runs_after):
+        stack.control_plane.is_sealed = True
+        assert runs_after(0) == [], "where it is first seen nothing is due yet"
+        with queue() as daemon:
+            (run_id,) = runs_after(1)
+            look(daemon, stack, times=2)
+            assert stack.run(run_id).status is DagsterRunStatus.QUEUED
+            assert reasons(stack, run_id) == [WAITS]
+            for minute in (2, 3):
+                assert runs_after(minute) == [run_id]
+                look(daemon, stack)
+            assert not stack.control_plane.authorized
+            stack.control_plane.is_sealed = False
+            look(daemon, stack)
+        assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+        newest, *others = runs_after(4)
+        assert others == [run_id]
+        terminate(stack.context, newest)
+
+
+class TestTick:
     @pytest.fixture
     def waiting_run(self, stack):
         """A run that waits, as schedule 3 of acme has queued it."""
@@ -168,16 +235,7 @@ class TestSchedule:
         terminate(stack.context, run_id)
 
     def tick(self, stack, schedule_id=3, org="acme"):
-        every_minute = Schedule(
-            id=schedule_id,
-            name="n",
-            cron="* * * * *",
-            timezone="UTC",
-            is_active=True,
-            asset_keys=(FLIGHTS,),
-        )
-        published = manifest().model_copy(update={"schedules": (every_minute,), "org": org})
-        (schedule,) = schedule_definitions(published)
+        (schedule,) = schedule_definitions(every_minute(schedule_id, org))
         context = dg.build_schedule_context(
             instance=stack.instance, scheduled_execution_time=datetime.now(UTC)
         )

@@ -6,6 +6,7 @@ the control plane itself.
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class ControlPlaneStandIn:
     redeemed: set[str] = field(default_factory=set)
     is_sealed: bool = False
     refuses_seal: bool = False
+    seal_seconds: float = 0.0
     sessions_asked: int = 0
     port: int = 0
 
@@ -72,6 +74,7 @@ class ControlPlaneStandIn:
     def _seal(self) -> tuple[int, Any]:
         if self.refuses_seal:
             return 403, {"detail": "Not you."}
+        time.sleep(self.seal_seconds)
         return 200, {"state": "sealed" if self.is_sealed else "unsealed"}
 
     def _shell_token(self, key: str | None, body: Any) -> tuple[int, Any]:
