@@ -44,6 +44,10 @@ class KeySource(Protocol):
         """Reads the keys again and tells whether they are others now."""
         ...
 
+    def has_keys(self) -> bool:
+        """Tells whether the source gives keys, as far as that is known without waiting."""
+        ...
+
 
 def parse_keys(text: str, source: str) -> tuple[str, ...]:
     """Reads comma- or newline-separated Fernet keys.
@@ -87,6 +91,10 @@ class FixedKeys:
         """Tells that nothing has changed."""
         return False
 
+    def has_keys(self) -> bool:
+        """Tells that there are some."""
+        return True
+
 
 class KeyFile:
     """Keys in a file, read again when it is another one or was changed.
@@ -122,6 +130,12 @@ class KeyFile:
             with contextlib.suppress(Sealed):
                 self._read_changed()
             return self._keys != before
+
+    def has_keys(self) -> bool:
+        """Tells whether the file, or what it held before, has keys."""
+        with contextlib.suppress(Sealed):
+            self.keys()
+        return bool(self._keys)
 
     def _read_changed(self) -> None:
         try:
@@ -200,6 +214,10 @@ class KeyCommand:
         before = self._keys
         self._run_if_older_than(COMMAND_PAUSE_SECONDS, waits=True)
         return self._keys != before
+
+    def has_keys(self) -> bool:
+        """Tells whether the command has ever given keys; starts none and waits for none."""
+        return bool(self._keys)
 
     def _run_if_older_than(self, seconds: float, *, waits: bool) -> None:
         # Who has keys does not wait for the thread that is asking for newer ones.

@@ -43,6 +43,10 @@ class KeyProvider(Protocol):
         """Reads the keys again where they may have changed, and tells whether they have."""
         ...
 
+    def has_keys(self) -> bool:
+        """Tells whether there are keys, as far as that is known without running anything."""
+        ...
+
 
 class StaticKeys:
     """Keys that are known from the start and never change.
@@ -61,6 +65,10 @@ class StaticKeys:
     def refresh(self) -> bool:
         """Tells that nothing has changed."""
         return False
+
+    def has_keys(self) -> bool:
+        """Tells whether there are any."""
+        return bool(self._keys)
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,11 @@ class Vault:
         except Sealed:
             return True
         return False
+
+    @property
+    def seems_sealed(self) -> bool:
+        """The same as far as it is known: for who may ask, but not start a key command."""
+        return not self._provider.has_keys()
 
     def require_keys(self) -> None:
         """Refuses work that will need a secret before it is begun.

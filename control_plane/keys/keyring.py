@@ -73,6 +73,11 @@ class Keyring:
         self._had_unlocked = bool(self.opened())
         return has_other_source or has_others or self._had_unlocked != had_unlocked
 
+    def has_keys(self) -> bool:
+        """Tells whether there are keys, as far as that is known without running a command."""
+        has_first = not self.has_master_password or bool(self.opened())
+        return has_first and all(source.has_keys() for source in self._sources)
+
     def opened(self) -> tuple[KeyEncryptionKey, ...]:
         """Returns the keys that the master password has opened, newest first; none while sealed."""
         try:

@@ -68,8 +68,9 @@ def _is_migrated(factory: sessionmaker[Session]) -> bool:
 
 
 def _keys(vault: Vault) -> str:
-    # Not why: this page is everybody's, and the reason may name files and commands.
-    return "sealed; an operator sees why: datanika keys status" if vault.is_sealed else "ok"
+    # Not why: this page is everybody's, and the reason may name files and commands. And nobody
+    # who is not signed in can make a thread wait for a command that hangs.
+    return "sealed; an operator sees why: datanika keys status" if vault.seems_sealed else "ok"
 
 
 def identify(

@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -121,6 +122,12 @@ class TestFile:
         write(key_file, TWO)
         assert source.keys() == (TWO,)
 
+    def test_whether_it_has_keys(self, tmp_path):
+        source = KeyFile(tmp_path / "keys")
+        assert not source.has_keys()
+        write(tmp_path / "keys", ONE)
+        assert source.has_keys()
+
     def test_a_directory_or_a_pipe_is_none(self, tmp_path):
         (tmp_path / "directory").mkdir(0o700)
         with pytest.raises(Sealed):
@@ -186,6 +193,28 @@ class TestCommand:
         now[0] += 300.1
         source.keys()
         assert len(runs.read_text()) == 3
+
+    def test_whether_it_has_keys_is_known_without_it(self, script, tmp_path, monkeypatch):
+        monkeypatch.setattr(key_sources, "COMMAND_PAUSE_SECONDS", 0.0)
+        runs = tmp_path / "runs"
+        source = KeyCommand(
+            script(f"open({str(runs)!r}, 'a').write('x'); import time; time.sleep(60)")
+        )
+        assert not source.has_keys()
+        assert not runs.exists()
+        monkeypatch.setattr(key_sources, "COMMAND_TIMEOUT_SECONDS", 5.0)
+        hanging = threading.Thread(target=source.refresh)
+        hanging.start()
+        while hanging.is_alive() and not runs.exists():
+            time.sleep(0.01)
+        asked_at = time.monotonic()
+        assert not source.has_keys()
+        assert time.monotonic() - asked_at < 0.5
+        hanging.join()
+        assert runs.read_text() == "x"
+        script(f"print({ONE!r})")
+        source.refresh()
+        assert source.has_keys()
 
     def test_keeps_its_keys_while_it_fails(self, script, monkeypatch):
         command = script(f"print({ONE!r})")

@@ -1,6 +1,7 @@
 """While sealed: no process is started, no token is used up, and nothing is half written."""
 
 import secrets
+import sys
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from control_plane.access.permissions import Role
 from control_plane.access.sessions.tokens import ServiceRole
 from control_plane.access.task_tokens.service import mint_task_token
 from control_plane.audit.service import SYSTEM
+from control_plane.core import key_sources
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import Sealed
@@ -115,6 +117,22 @@ def test_interactive_work_is_refused_before_a_process_starts(
         assert answer.status_code == 423, answer.text
         assert "datanika unlock" in answer.json()["detail"]
     assert platform.scalar("SELECT count(*) FROM task_tokens") == 0
+
+
+def test_whether_it_is_ready_runs_no_command(serve, monkeypatch, tmp_path, environment_key):
+    monkeypatch.setattr(key_sources, "COMMAND_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(key_sources, "COMMAND_PAUSE_SECONDS", 0.0)
+    runs, script = tmp_path / "runs", tmp_path / "command.py"
+    script.write_text(f"open({str(runs)!r}, 'a').write('x'); import time; time.sleep(60)")
+    command = f"{sys.executable} {script}"
+    client = serve(key_provider="command", encryption_keys_command=command)
+    before = runs.read_text()
+    for _ in range(3):
+        assert client.get("/ready").json()["checks"]["keys"].startswith("sealed")
+    assert runs.read_text() == before
+    script.write_text(f"print({environment_key!r})")
+    vault_of(client).require_keys()
+    assert client.get("/ready").json()["checks"]["keys"] == "ok"
 
 
 def test_reads_go_on(unlocked, org_url, connection_id):
