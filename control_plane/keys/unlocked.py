@@ -121,6 +121,9 @@ class KeysInAgent:
             self._keys, self._failure = newest_first(self._agent.get()), None
         except Unavailable as error:
             self._keys, self._failure = (), Sealed(f"The platform is sealed: {error.detail}")
+            # A silent agent takes longer than an answer may be old: who waits behind this one would
+            # each wait as long again.
+            self._asked_at = time.monotonic()
 
     def _forget_answer(self) -> None:
         with self._lock:

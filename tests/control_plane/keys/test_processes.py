@@ -16,6 +16,7 @@ import pytest
 
 from control_plane.core.errors import Sealed, Unavailable
 from control_plane.core.vault import KeyEncryptionKey
+from control_plane.keys.agent import TIMEOUT_SECONDS
 from control_plane.keys.agent import KeyAgent as AgentClient
 from control_plane.keys.unlocked import KeysInAgent
 from control_plane.main import create_app
@@ -188,6 +189,20 @@ class TestClient:
         with pytest.raises(Unavailable):
             keys.put([])
 
+    def test_a_silent_agent_is_waited_for_once(self, socket_path):
+        socket_path.parent.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(socket_path))
+            server.listen()
+            keys = KeysInAgent(AgentClient(socket_path))
+            threads = [threading.Thread(target=assert_gives_none, args=(keys,)) for _ in range(4)]
+            started_at = time.monotonic()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert time.monotonic() - started_at < 2 * TIMEOUT_SECONDS
+
     def test_an_answer_is_asked_for_again_within_two_seconds(self, agent, socket_path):
         keys = KeysInAgent(AgentClient(socket_path))
         AgentClient(socket_path).put([KeyEncryptionKey(1, KEY)])
@@ -209,6 +224,11 @@ class TestClient:
             monkeypatch.setattr("control_plane.keys.agent.os.geteuid", lambda: other)
         with pytest.raises(Unavailable):
             AgentClient(socket_path).put([KeyEncryptionKey(1, KEY)])
+
+
+def assert_gives_none(keys: KeysInAgent) -> None:
+    with pytest.raises(Sealed):
+        keys.get()
 
 
 @contextlib.contextmanager
