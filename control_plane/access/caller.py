@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.key_store.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
 from control_plane.access.key_store.uses import KeyUses
-from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role
+from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role, may_give
 from control_plane.access.sessions.members import member_of_token
 from control_plane.access.sessions.service import user_of_token
 from control_plane.access.sessions.tokens import Audience, ServiceClaims, ServiceRole, TokenSigner
@@ -40,6 +40,20 @@ class Caller:
     actor: Actor
     role: Role
     permissions: frozenset[Permission]
+
+    def may_give(self, role: Role, *, acting: Role | None = None) -> bool:
+        """Tells whether the caller may make others `role`, or change those who are.
+
+        A key does so only where it has everything that the role has: with a narrow one nobody
+        makes themselves more than it.
+
+        Args:
+            role: The role to give or to take.
+            acting: The role of the user, or of the key's creator, where it was read again.
+        """
+        if self.actor.kind == "api_key" and not ROLE_PERMISSIONS[role] <= self.permissions:
+            return False
+        return may_give(acting or self.role, role)
 
     def audit(self, session: Session) -> AuditLog:
         """Returns the org's audit log, writing in this caller's name."""

@@ -16,7 +16,7 @@ Member = Annotated[str, typer.Argument(metavar="EMAIL", help="E-mail or user id.
 @api_command(app, "list", columns=("user_id", "email", "role"))
 def list_all(session: Session) -> Any:
     """List the members."""
-    return session.client.get(session.path("members"))["data"]
+    return list(session.client.pages(session.path("members")))
 
 
 @api_command(app, "role")
@@ -46,7 +46,7 @@ def leave(session: Session) -> Any:
 
 
 def _find(session: Session, reference: str) -> dict[str, Any]:
-    rows = session.client.get(session.path("members"))["data"]
+    rows = list(session.client.pages(session.path("members")))
     for row in rows:
         if reference.lower() in (row["email"].lower(), str(row["user_id"])):
             return row

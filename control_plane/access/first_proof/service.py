@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from control_plane.access.first_proof.repository import OpenInvitationRepository
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
 from control_plane.access.sessions.service import end_sessions_of
 from control_plane.access.users.models import User
@@ -44,7 +44,7 @@ def end_credentials(session: Session, user: User, actor: Actor) -> None:
 
 def _end_in_org(session: Session, org_id: int, user: User, actor: Actor, now: datetime) -> None:
     keys = ApiKeyRepository(session, org_id).revoke_all(now, creator_id=user.id)
-    invitations = OpenInvitationRepository(session, org_id).revoke_made_by(user.id, now)
+    invitations = InvitationRepository(session, org_id).revoke_all(now, inviter_id=user.id)
     audit = AuditLog(session, org_id, actor)
     for key_id in keys:
         audit.record("revoke", "api_key", key_id, new={"because": "address_first_proven"})

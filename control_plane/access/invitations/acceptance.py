@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from control_plane.access.invitation_store.models import Invitation
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.invitations.errors import SignInRequired
-from control_plane.access.invitations.models import Invitation
-from control_plane.access.invitations.repository import InvitationRepository
 from control_plane.access.invitations.service import TOKEN_PATTERN
 from control_plane.access.members.service import revoke_access
 from control_plane.access.permissions import Role, may_give

@@ -10,8 +10,8 @@ from typing import Annotated
 from fastapi import Depends
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.invitations.errors import InvitationNotMailed
-from control_plane.access.invitations.repository import InvitationRepository
 from control_plane.access.invitations.service import IssuedInvitation
 from control_plane.access.throttling.service import Limit, Throttle, ThrottleDep
 from control_plane.core.clock import utc_now

@@ -13,11 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
+from control_plane.access.invitation_store.models import Invitation
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.invitations.errors import InvitationOpen
-from control_plane.access.invitations.models import Invitation
-from control_plane.access.invitations.repository import InvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
-from control_plane.access.permissions import Role, may_give
+from control_plane.access.permissions import Role
 from control_plane.access.users.memberships import MembershipRepository
 from control_plane.access.users.repository import UserRepository
 from control_plane.core.clock import utc_now
@@ -111,10 +111,10 @@ class InvitationService:
         )
 
     def _refuse_unless_theirs_to_give(self, role: Role) -> None:
-        if not may_give(self._caller.role, role):
+        if not self._caller.may_give(role):
             raise Forbidden(
-                f"Only an owner may invite an owner; {self._caller.actor.name} has the role "
-                f"'{self._caller.role}'."
+                "Only an owner may invite an owner, and an API key needs all that the role may; "
+                f"{self._caller.actor.name} has the role '{self._caller.role}'."
             )
 
     def _refuse_member(self, email: str) -> None:

@@ -5,12 +5,21 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from control_plane.access.caller import Caller, Require
-from control_plane.access.members.schemas import Members, MemberUpdate, MemberView
+from control_plane.access.members.schemas import MemberUpdate, MemberView
 from control_plane.access.members.service import MemberService
 from control_plane.access.permissions import Permission, Role
 from control_plane.access.users.models import Membership
 from control_plane.core.dependencies import SessionDep
 from control_plane.core.etags import ETagDep, IfMatchDep
+from control_plane.core.pagination import (
+    DEFAULT_LIMIT,
+    CursorText,
+    Limit,
+    Page,
+    cursor_id,
+    cut,
+    encode_cursor,
+)
 
 router = APIRouter(prefix="/orgs/{org}/members", tags=["organization"])
 
@@ -20,14 +29,18 @@ Member = Annotated[Caller, Depends(Require(Permission.ORGS_READ))]
 
 
 @router.get("")
-def get_members(caller: Reader, session: SessionDep) -> Members:
+def get_members(
+    caller: Reader, session: SessionDep, limit: Limit = DEFAULT_LIMIT, cursor: CursorText = None
+) -> Page[MemberView]:
     """Lists who belongs to the organization."""
-    members = MemberService(session, caller).list_members()
-    return Members(
+    rows = MemberService(session, caller).page_members(cursor_id(cursor), limit + 1)
+    members, has_more = cut(rows, limit)
+    return Page(
         data=[
             MemberView(user_id=m.user_id, email=m.email, role=m.role, version=m.version)
             for m in members
-        ]
+        ],
+        next_cursor=encode_cursor(members[-1].user_id) if has_more else None,
     )
 
 

@@ -14,12 +14,6 @@ class MemberView(VersionedView):
     role: Role
 
 
-class Members(BaseModel):
-    """Every member of an org."""
-
-    data: list[MemberView]
-
-
 class MemberUpdate(BaseModel):
     """Another role for a member."""
 

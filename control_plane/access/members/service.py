@@ -3,14 +3,15 @@
 A role counts from the next request on: it is read each time. An org always has an owner.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
 from control_plane.access.members.errors import LastOwner
-from control_plane.access.permissions import Permission, Role, may_give
+from control_plane.access.permissions import Permission, Role
 from control_plane.access.sessions.repository import SessionRepository
 from control_plane.access.users.memberships import MembershipRepository
 from control_plane.access.users.models import Membership, User
@@ -34,9 +35,9 @@ class MemberService:
         self._memberships = MembershipRepository(session, caller.org_id)
         self._users = UserRepository(session)
 
-    def list_members(self) -> list[OrgMember]:
-        """Returns the members."""
-        return list(self._users.members_of(self._caller.org_id))
+    def page_members(self, after_user_id: int | None, limit: int) -> Sequence[OrgMember]:
+        """Returns the members by user id, those after `after_user_id`."""
+        return self._users.page_members_of(self._caller.org_id, after_user_id, limit)
 
     def get_member(self, user_id: int) -> Membership:
         """Returns a user's membership.
@@ -117,7 +118,14 @@ class MemberService:
 
     def _acting_user_ids(self) -> list[int]:
         actor = self._caller.actor
-        return [actor.id] if actor.kind == "user" and actor.id is not None else []
+        if actor.id is None:
+            return []
+        if actor.kind == "user":
+            return [actor.id]
+        # A key acts in the name of whoever made it.
+        return [
+            ApiKeyRepository(self._session, self._caller.org_id).get(actor.id).created_by_user_id
+        ]
 
     def _refuse_unless_theirs_to_manage(
         self, locked: Mapping[int, Membership], *roles: Role
@@ -129,11 +137,12 @@ class MemberService:
             if row is None:
                 raise NotFound(f"There is no organization '{self._caller.org}'.")
             acting = Role(row.role)
-        refused = [role for role in roles if not may_give(acting, role)]
+        refused = [role for role in roles if not self._caller.may_give(role, acting=acting)]
         if refused:
             raise Forbidden(
                 f"This needs the permission '{Permission.MEMBERS_WRITE}', and for owners the "
-                f"role 'owner'; {self._caller.actor.name} has the role '{acting}'."
+                "role 'owner'; an API key needs all that the role may. "
+                f"{self._caller.actor.name} has the role '{acting}'."
             )
 
     def _keep_an_owner(self, row: Membership, locked: Mapping[int, Membership]) -> None:
@@ -150,22 +159,23 @@ class MemberService:
         user_id = row.user_id
         self._memberships.remove(row)
         revoked = revoke_access(self._session, self._caller.org_id, user_id)
-        self._caller.audit(self._session).record(
-            action, "member", user_id, old=old, new={"revoked_api_keys": revoked}
-        )
+        self._caller.audit(self._session).record(action, "member", user_id, old=old, new=revoked)
 
     def _user_of(self, row: Membership) -> User:
         return self._session.get_one(User, row.user_id)
 
 
-def revoke_access(session: Session, org_id: int, user_id: int) -> list[int]:
-    """Ends what a user has in an org beside the membership; returns the keys that end.
+def revoke_access(session: Session, org_id: int, user_id: int) -> dict[str, list[int]]:
+    """Ends what a user has in an org beside the membership; returns the ids of what ends.
 
     Whoever is invited again finds none of it: a key that was made while its maker was being removed
-    would otherwise come back.
+    would otherwise come back, and so would the invitations that they have sent.
     """
+    now = utc_now()
     SessionRepository(session).forget_org(org_id, user_id)
-    return ApiKeyRepository(session, org_id).revoke_all(utc_now(), creator_id=user_id)
+    keys = ApiKeyRepository(session, org_id).revoke_all(now, creator_id=user_id)
+    invitations = InvitationRepository(session, org_id).revoke_all(now, inviter_id=user_id)
+    return {"revoked_api_keys": keys, "revoked_invitations": invitations}
 
 
 def _no_member(user_id: int) -> NotFound:

@@ -8,7 +8,7 @@ bring back the rest.
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
-from control_plane.access.invitations.repository import InvitationRepository
+from control_plane.access.invitation_store.repository import InvitationRepository
 from control_plane.access.key_store.repository import ApiKeyRepository
 from control_plane.access.permissions import Permission, Role
 from control_plane.access.sessions.repository import SessionRepository

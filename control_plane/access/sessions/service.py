@@ -23,6 +23,8 @@ from control_plane.core.tokens import hash_token, new_token
 from control_plane.tenancy.repository import MAXIMUM_BIGINT
 
 REFRESH_LIFETIME = timedelta(days=7)
+# From the sign-in on, however often it is renewed: whoever holds stolen tokens loses them then.
+MAXIMUM_LIFETIME = timedelta(days=90)
 REFRESH_PREFIX = "dtr_"
 # Two tabs of one browser renew at the same moment; docs/decisions/0061 says why this gives a thief
 # nothing.
@@ -97,7 +99,7 @@ def renew_session(
     row = repository.find_live(session_id, now)
     if row is None or UserRepository(session).find(row.user_id) is None:
         return Renewal()
-    row.expires_at = now + REFRESH_LIFETIME
+    row.expires_at = min(now + REFRESH_LIFETIME, row.created_at + MAXIMUM_LIFETIME)
     row.ip_address, row.user_agent = origin.ip_address, origin.user_agent
     return Renewal(_issue(session, signer, row))
 

@@ -100,14 +100,20 @@ class UserRepository:
             for row in rows
         ]
 
-    def members_of(self, org_id: int) -> Sequence[OrgMember]:
-        """Returns the members of the org that the session is in."""
-        rows = self.session.execute(
+    def page_members_of(
+        self, org_id: int, after_user_id: int | None, limit: int
+    ) -> Sequence[OrgMember]:
+        """Returns up to `limit` members of the org that the session is in, by user id."""
+        statement = (
             select(User.id, User.email, Membership.role, Membership.version)
             .join(Membership, Membership.user_id == User.id)
             .where(Membership.org_id == org_id, User.deleted_at.is_(None))
             .order_by(User.id)
+            .limit(limit)
         )
+        if after_user_id is not None:
+            statement = statement.where(User.id > after_user_id)
+        rows = self.session.execute(statement)
         return [OrgMember(row.id, row.email, Role(row.role), row.version) for row in rows]
 
     def add_membership(self, org_id: int, user_id: int, role: Role) -> Membership:

@@ -6,10 +6,11 @@ from contextlib import closing
 from datetime import timedelta
 
 import httpx
+import jwt
 import pytest
 from sqlalchemy import text
 
-from control_plane.access.sessions.service import PARALLEL_RENEWAL
+from control_plane.access.sessions.service import MAXIMUM_LIFETIME, PARALLEL_RENEWAL
 from control_plane.core.database import transaction
 from tests.control_plane.access.conftest import Door
 from tests.control_plane.access.parallel import at_once
@@ -142,3 +143,37 @@ def test_odd_tokens_are_refused(door: Door, token: str):
         headers={"Content-Type": "application/json"},
     )
     assert answer.status_code == 401
+
+
+class TestAbsoluteEnd:
+    def test_no_session_lives_longer_than_90_days(self, door: Door):
+        first = door.sign_up()
+        second = self.renew_at(door, first, MAXIMUM_LIFETIME - timedelta(days=1))
+        assert second.status_code == 200
+        ends_at = self.ends_at(door, first)
+        assert ends_at[1] - ends_at[0] == MAXIMUM_LIFETIME
+        cookie = jwt.decode(second.json()["access_token"], options={"verify_signature": False})
+        assert cookie["exp"] <= ends_at[1].timestamp()
+        last = self.renew_at(door, {**first, **second.json()}, timedelta(days=1))
+        assert last.status_code == 401
+        assert not is_alive(door, second.json())
+
+    @staticmethod
+    def renew_at(door: Door, tokens: dict, later: timedelta):
+        """Renews as if the session had begun, and would end, so much earlier."""
+        with transaction(door.factory) as session:
+            session.execute(
+                text(
+                    "UPDATE user_sessions SET created_at = created_at - :later,"
+                    " expires_at = least(expires_at, created_at - :later + :maximum)"
+                    " WHERE user_id = :user"
+                ),
+                {"later": later, "maximum": MAXIMUM_LIFETIME, "user": tokens["user"]["id"]},
+            )
+        return renew(door, tokens["refresh_token"])
+
+    @staticmethod
+    def ends_at(door: Door, tokens: dict):
+        query = text("SELECT created_at, expires_at FROM user_sessions WHERE user_id = :user")
+        with transaction(door.factory) as session:
+            return session.execute(query, {"user": tokens["user"]["id"]}).one()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from control_plane.access.invitations.models import Invitation
+from control_plane.access.invitation_store.models import Invitation
 from control_plane.access.key_store.models import ApiKey
 from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from control_plane.access.invitations.models import Invitation
-from control_plane.access.permissions import Role
+from control_plane.access.invitation_store.models import Invitation
+from control_plane.access.permissions import ROLE_PERMISSIONS, Role
 from control_plane.access.sessions.service import start_session
 from control_plane.access.users.models import User
 from control_plane.core.clock import utc_now
@@ -114,6 +114,29 @@ class TestInvite:
     )
     def test_refuses_what_is_none(self, client, path, body):
         assert client.post(path, json=body).status_code == 422
+
+    def test_a_key_invites_nobody_who_may_more_than_it(self, client, path):
+        keys = f"/api/v1/orgs/{client.org}/api-keys"
+        scopes = {
+            "narrow": ["members:write"],
+            "viewing": ["members:write", *ROLE_PERMISSIONS[Role.VIEWER]],
+        }
+        made = {
+            name: {"X-API-Key": client.post(keys, json={"name": name, "scopes": of}).json()["key"]}
+            for name, of in scopes.items()
+        }
+        editor = invite(client, path, email="editor@example.com", role="editor")
+        del client.headers["Authorization"]
+
+        def status(key: str, role: str) -> int:
+            body = {"email": f"{key}-{role}@example.com", "role": role}
+            return client.post(path, headers=made[key], json=body).status_code
+
+        assert [status("narrow", role) for role in Role] == [403] * 4
+        assert [status("viewing", role) for role in Role] == [201, 403, 403, 403]
+        one = f"{path}/{editor['id']}"
+        assert client.post(f"{one}/renew", headers=made["viewing"]).status_code == 403
+        assert client.delete(one, headers=made["viewing"]).status_code == 403
 
     def test_viewers_see_no_invitations(self, app, client, path, session, member):
         colleague = make_colleague(session, member.org, Role.VIEWER)
@@ -318,7 +341,7 @@ class TestAccept:
         key = client.post(
             f"/api/v1/orgs/{client.org}/api-keys",
             headers=headers,
-            json={"name": "inviter", "scopes": ["members:write"]},
+            json={"name": "inviter", "scopes": sorted(ROLE_PERMISSIONS[Role.ADMIN])},
         ).json()["key"]
         made = anonymous.post(
             path, headers={"X-API-Key": key}, json={"email": NEWCOMER, "role": "admin"}

@@ -1,16 +1,20 @@
 """An org keeps an owner whatever its owners do to each other at the same moment, over real HTTP."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import pairwise
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
-from control_plane.access.permissions import Role
+from control_plane.access.permissions import ROLE_PERMISSIONS, Role
 from control_plane.access.sessions.service import start_session
 from control_plane.access.users.repository import UserRepository
 from control_plane.core.database import transaction
+from datanika_stack.polling import wait_for
 from tests.control_plane.access.parallel import at_once
 from tests.factories.access import make_user
 from tests.fixtures.control_plane import LiveApi
@@ -127,3 +131,52 @@ def test_many_changes_of_one_member_are_all_on_record(founder, path, join):
     now = founder.get(one).json()
     assert changes[-1]["new_values"]["role"] == now["role"]
     assert now["version"] == len(changes) + 1
+
+
+class TestAKeyWhoseMaker:
+    """What was decided before the key's request got the lock counts for it, too."""
+
+    @pytest.fixture
+    def act(self, live_api, founder, path, join):
+        """Lets a key's request wait for a change of its maker, and returns its answer."""
+        admin, viewer = join(founder, Role.ADMIN), join(founder, Role.VIEWER)
+        scopes = sorted(ROLE_PERMISSIONS[Role.ADMIN])
+        made = admin.post(f"/orgs/{founder.org}/api-keys", json={"name": "k", "scopes": scopes})
+        assert made.status_code == 201, made.text
+        one = f"{live_api.url}/api/v1{path}/{viewer.user_id}"
+
+        def request() -> httpx.Response:
+            headers = {"X-API-Key": made.json()["key"]}
+            return httpx.patch(one, headers=headers, json={"role": "editor"}, timeout=60)
+
+        def wait_for_change(change: str) -> httpx.Response:
+            factory = live_api.application.state.session_factory
+            with ThreadPoolExecutor() as pool:
+                with transaction(factory, founder.org_id) as session:
+                    session.execute(text("SELECT 1 FROM memberships FOR UPDATE"))
+                    answer = pool.submit(request)
+                    assert wait_for(lambda: self.waits(session), timeout_seconds=30)
+                    session.execute(text(change), {"user": admin.user_id})
+                return answer.result()
+
+        return wait_for_change
+
+    @staticmethod
+    def waits(session: Session) -> bool:
+        """Tells whether somebody waits for this transaction."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        )
+        return bool(session.scalar(text(query)))
+
+    def test_is_demoted_meanwhile_decides_nothing(self, act):
+        answer = act("UPDATE memberships SET role = 'editor' WHERE user_id = :user")
+        assert answer.status_code == 403, answer.text
+
+    def test_is_removed_meanwhile_decides_nothing(self, act):
+        answer = act("DELETE FROM memberships WHERE user_id = :user")
+        assert answer.status_code == 404, answer.text
+
+    def test_stays_one_decides(self, act):
+        assert act("SELECT :user").status_code == 200

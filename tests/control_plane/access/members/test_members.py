@@ -1,11 +1,14 @@
 """Roles, removal and leaving, through the REST API."""
 
+from itertools import product
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from control_plane.access.permissions import Role
+from control_plane.access.permissions import ROLE_PERMISSIONS, Role
+from control_plane.access.users.repository import UserRepository
 from control_plane.audit.models import AuditEntry
 from control_plane.core.database import enter_org
 from tests.factories.access import (
@@ -98,13 +101,37 @@ class TestChangeRole:
         admin = make_colleague(session, member.org, Role.ADMIN)
         viewer = make_colleague(session, member.org, Role.VIEWER)
         headers = access_headers(session, app.state.signer, admin.user)
-        key = api_key(client, headers, ["members:write"])
+        key = api_key(client, headers, sorted(ROLE_PERMISSIONS[Role.ADMIN]))
         del client.headers["Authorization"]
         one = f"{path}/{viewer.user.id}"
         assert client.patch(one, headers=key, json={"role": "owner"}).status_code == 403
         assert client.patch(one, headers=key, json={"role": "editor"}).status_code == 200
         gone = client.delete(f"{path}/{member.user.id}", headers=key)
         assert gone.status_code == 403
+
+    def test_nor_more_than_it_has_itself(self, client, path, session, member):
+        """A key that leaked makes nobody who may more than it."""
+        others = {role: make_colleague(session, member.org, role) for role in Role}
+        narrow = api_key(client, {}, ["members:write"])
+        viewing = api_key(client, {}, ["members:write", *ROLE_PERMISSIONS[Role.VIEWER]])
+        editing = api_key(client, {}, ["members:write", *ROLE_PERMISSIONS[Role.EDITOR]])
+        del client.headers["Authorization"]
+
+        def give(key: dict, whom: Role, role: Role) -> int:
+            one = f"{path}/{others[whom].user.id}"
+            return client.patch(one, headers=key, json={"role": role}).status_code
+
+        for old, new in product(Role, Role):
+            assert give(narrow, old, new) == 403, f"{old} to {new}"
+        assert give(viewing, Role.VIEWER, Role.VIEWER) == 200
+        assert give(viewing, Role.VIEWER, Role.EDITOR) == 403
+        assert give(viewing, Role.EDITOR, Role.VIEWER) == 403
+        assert give(editing, Role.VIEWER, Role.EDITOR) == 200
+        assert give(editing, Role.EDITOR, Role.ADMIN) == 403
+        for role in (Role.EDITOR, Role.ADMIN, Role.OWNER):
+            gone = client.delete(f"{path}/{others[role].user.id}", headers=viewing)
+            assert gone.status_code == 403
+        assert client.delete(f"{path}/{others[Role.EDITOR].user.id}", headers=editing).is_success
 
     def test_the_last_owner_stays_one(self, client, path, member: Member):
         answer = client.patch(f"{path}/{member.user.id}", json={"role": "admin"})
@@ -136,6 +163,24 @@ class TestChangeRole:
         enter_org(session, stranger.org.id)
         roles = session.scalars(text("SELECT role FROM memberships")).all()
         assert roles == ["owner"]
+
+
+class TestList:
+    def test_is_read_in_pages(self, client, path, session, member):
+        ids = [member.user.id]
+        ids += [make_colleague(session, member.org, Role.VIEWER).user.id for _ in range(4)]
+        seen, cursor = [], None
+        while True:
+            query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+            page = client.get(path, params=query).json()
+            assert len(page["data"]) <= 2
+            seen += [one["user_id"] for one in page["data"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert seen == ids
+        assert client.get(path, params={"limit": 101}).status_code == 422
+        assert client.get(path, params={"cursor": "x"}).status_code == 422
 
 
 class TestRemove:
@@ -180,6 +225,26 @@ class TestRemove:
         connections = f"/api/v1/orgs/{client.org}/connections"
         assert client.get(connections, headers=headers).status_code == 200
         assert client.get(connections, headers=key).status_code == 401
+
+    def test_coming_back_brings_no_invitation_back(
+        self, app, client, anonymous, path, session, member
+    ):
+        colleague = make_colleague(session, member.org, Role.ADMIN)
+        headers = access_headers(session, app.state.signer, colleague.user)
+        made = client.post(
+            f"/api/v1/orgs/{client.org}/invitations",
+            headers=headers,
+            json={"email": "friend@example.com", "role": "admin"},
+        ).json()
+        client.delete(f"{path}/{colleague.user.id}")
+        (entry,) = entries(session, member.org.id, "delete")
+        assert entry.new_values["revoked_invitations"] == [made["id"]]
+        UserRepository(session).add_membership(member.org.id, colleague.user.id, Role.ADMIN)
+        session.commit()
+        shown = anonymous.post(
+            "/api/v1/auth/invitations/show", json={"token": made["link"].partition("#token=")[2]}
+        )
+        assert shown.status_code == 404
 
     def test_the_last_owner_stays(self, client, path, member: Member):
         answer = client.delete(f"{path}/{member.user.id}")

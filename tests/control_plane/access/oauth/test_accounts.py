@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import event, select, update
 
-from control_plane.access.invitations.models import Invitation
+from control_plane.access.invitation_store.models import Invitation
 from control_plane.access.key_store.models import ApiKey
 from control_plane.access.oauth.models import OAuthIdentity
 from control_plane.access.password_resets.models import PasswordReset

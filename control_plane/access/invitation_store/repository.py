@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Select, update
 
-from control_plane.access.invitations.models import Invitation
+from control_plane.access.invitation_store.models import Invitation
 from control_plane.tenancy.repository import TenantRepository
 
 
@@ -37,9 +37,9 @@ class InvitationRepository(TenantRepository[Invitation]):
         )
         return self.session.scalar(statement.with_for_update() if lock else statement)
 
-    def revoke_all(self, now: datetime) -> None:
-        """Makes every invitation of the org useless."""
-        self.session.execute(
+    def revoke_all(self, now: datetime, *, inviter_id: int | None = None) -> list[int]:
+        """Makes the org's invitations useless, or those that one user sent, and returns which."""
+        statement = (
             update(Invitation)
             .where(
                 Invitation.org_id == self.org_id,
@@ -47,4 +47,8 @@ class InvitationRepository(TenantRepository[Invitation]):
                 Invitation.revoked_at.is_(None),
             )
             .values(revoked_at=now)
+            .returning(Invitation.id)
         )
+        if inviter_id is not None:
+            statement = statement.where(Invitation.invited_by_user_id == inviter_id)
+        return sorted(self.session.scalars(statement))

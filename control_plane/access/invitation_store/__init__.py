@@ -1,0 +1,1 @@
+"""Invitations as they are stored and found; `invitations` makes and accepts them."""
