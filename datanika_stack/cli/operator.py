@@ -23,7 +23,11 @@ def list_all(session: Session) -> Any:
 def add(
     session: Session, email: Annotated[str, typer.Argument(help="E-mail of an existing user.")]
 ) -> Any:
-    """Make a user an operator."""
+    """Make a user an operator; hand over the link, if there is one.
+
+    Of a user whose e-mail address nobody has proven, password, sessions and API keys end, and the
+    link sets a new password.
+    """
     return session.client.post(PATH, {"email": email})
 
 

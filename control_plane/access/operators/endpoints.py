@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from control_plane.access.caller import OperatorDep, actor_of
-from control_plane.access.operators.schemas import OperatorCreate, Operators
+from control_plane.access.operators.schemas import OperatorCreate, OperatorMade, Operators
 from control_plane.access.operators.service import OperatorService
 from control_plane.access.sign_in.schemas import UserView
 from control_plane.audit.service import Actor
-from control_plane.core.dependencies import SessionDep
+from control_plane.core.dependencies import SessionDep, SettingsDep
 
 router = APIRouter(prefix="/system/operators", tags=["platform"])
 
@@ -30,9 +30,20 @@ def list_operators(actor: OperatingActor, session: SessionDep) -> Operators:
 
 
 @router.post("", status_code=201)
-def create_operator(body: OperatorCreate, actor: OperatingActor, session: SessionDep) -> UserView:
-    """Makes an existing user a platform operator, who sees the whole Dagster UI."""
-    return UserView.model_validate(OperatorService(session, actor).add_operator(body.email))
+def create_operator(
+    body: OperatorCreate, actor: OperatingActor, session: SessionDep, settings: SettingsDep
+) -> OperatorMade:
+    """Makes an existing user a platform operator, who sees the whole Dagster UI.
+
+    Of an account whose e-mail address nobody has proven, password, sessions, API keys and links
+    end: anybody may have made it. The answer then has a link for a new password.
+    """
+    made = OperatorService(session, actor).add_operator(body.email, settings)
+    return OperatorMade(
+        **UserView.model_validate(made.user).model_dump(),
+        link=made.link.link if made.link else None,
+        link_expires_at=made.link.expires_at if made.link else None,
+    )
 
 
 @router.delete("/{user_id}", status_code=204)

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.access.first_proof.service import end_credentials
 from control_plane.access.password_resets.models import PasswordReset
 from control_plane.access.password_resets.repository import PasswordResetRepository
 from control_plane.access.sessions.service import end_sessions_of
@@ -113,6 +114,9 @@ class PasswordResets:
     def redeem(self, token: str, new_password: str) -> None:
         """Sets a new password and ends every session of the person.
 
+        A mailed link that proves the address for the first time ends their API keys and the
+        invitations that they have sent, too.
+
         Raises:
             Throttled: Too many failures from this address, or no place for hashing.
             Invalid: The token cannot be used, or the password breaks a rule.
@@ -130,12 +134,14 @@ class PasswordResets:
             link = _open_link(session, token_hash)
             if user is None:
                 raise _unusable()
-            user.password_hash = password_hash
+            actor = self._visitor.as_actor(user.id, user.email)
             if link.is_mailed and user.email_verified_at is None:
-                user.email_verified_at = utc_now()
+                # Whoever had the account before the address was proven keeps nothing of it.
+                end_credentials(session, user, actor)
+            user.password_hash = password_hash
             close_links_of(session, user.id)
             end_sessions_of(session, user.id)
-            log = IdentityLog(session, self._visitor.as_actor(user.id, user.email))
+            log = IdentityLog(session, actor)
             log.record(user.id, "password_reset", "user", user.id)
         self._throttle.give_back(counted)
 

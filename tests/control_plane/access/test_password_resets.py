@@ -44,6 +44,19 @@ def token_of(content: str) -> str:
     return found[1]
 
 
+def bearer(tokens: dict) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+def new_key(door: Door, person: dict) -> str:
+    """Makes an API key of somebody's org and returns it."""
+    path = f"/api/v1/orgs/{person['org']['slug']}/api-keys"
+    body = {"name": "key", "scopes": ["orgs:read"]}
+    answer = door.client.post(path, json=body, headers=person["headers"])
+    assert answer.status_code == 201, answer.text
+    return answer.json()["key"]
+
+
 def is_verified(door: Door, email: str) -> bool:
     query = text("SELECT email_verified_at IS NOT NULL FROM users WHERE email = :email")
     with transaction(door.factory) as session:
@@ -62,6 +75,33 @@ class TestByMail:
         assert redeem(door, token_of(message.get_content())).status_code == 204
         assert is_verified(door, person["email"])
         assert door.log_in(person["email"], NEXT).status_code == 200
+
+    def test_the_first_one_ends_what_the_account_has_given_out(self, open_door):
+        """Whoever signed up with somebody else's address keeps nothing of the account."""
+        with mail_server() as mailbox:
+            door = open_door(smtp_url=f"smtp://127.0.0.1:{mailbox.port}")
+            person = door.sign_up()
+            org = f"/api/v1/orgs/{person['org']['slug']}"
+
+            def make_key() -> dict[str, str]:
+                return {"X-API-Key": new_key(door, person)}
+
+            first = make_key()
+            invited = {"email": f"{secrets.token_hex(6)}@example.com", "role": "owner"}
+            made = door.client.post(f"{org}/invitations", json=invited, headers=person["headers"])
+            assert made.status_code == 201, made.text
+            ask(door, person["email"])
+            redeem(door, token_of(mailbox.messages[-1].get_content()))
+            assert door.client.get(org, headers=first).status_code == 401
+            query = text("SELECT revoked_at IS NOT NULL FROM invitations")
+            with transaction(door.factory, person["org"]["id"]) as session:
+                assert session.scalars(query).all() == [True]
+            person["headers"] = bearer(door.log_in(person["email"], NEXT).json())
+            # The address is proven: what its owner makes from now on is the owner's.
+            second = make_key()
+            ask(door, person["email"])
+            redeem(door, token_of(mailbox.messages[-1].get_content()))
+            assert door.client.get(org, headers=second).status_code == 200
 
     def test_nobody_without_an_account_gets_mail_and_nobody_can_tell(self, open_door):
         with mail_server() as mailbox:

@@ -180,7 +180,10 @@ class TestOperators:
             "org", "create", "--name", "Second", "--email", email, "--password-stdin",
             stdin=f"{PASSWORD}\n",
         )  # fmt: skip
-        assert operator.json("operator", "add", email)["email"] == email
+        made = operator.json("operator", "add", email)
+        assert made["email"] == email
+        assert "/password-reset#token=dtp_" in made["link"]
+        assert operator.json("operator", "add", email)["link"] is None
         assert email in [row["email"] for row in operator.json("operator", "list")]
         assert operator.json("operator", "remove", email) == {"removed": email}
         assert operator.error("operator", "remove", email, exit_code=2)["code"] == "usage"
@@ -192,6 +195,7 @@ class TestOperators:
         slug = made["slug"]
         assert made["invitation"]["link"]
         operator.json("system", "suspend", slug)
+        assert operator.json("system", "rotate-org", slug)["remaining"] == 0
         operator.json("system", "resume", slug)
         assert slug in [row["slug"] for row in operator.json("system", "orgs", "--limit", "10000")]
         actions = [row["action"] for row in operator.json("system", "audit", "list")]

@@ -10,10 +10,20 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.permissions import Role
 from control_plane.access.sessions.service import start_session
+from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.routes import list_operations
 from control_plane.system.bootstrap import bootstrap
+from tests.control_plane.access.conftest import Door
 from tests.control_plane.access.parallel import at_once
+from tests.control_plane.access.test_password_resets import (
+    NEXT,
+    bearer,
+    make_link,
+    new_key,
+    redeem,
+    token_of,
+)
 from tests.factories.access import access_headers, make_colleague, make_user
 from tests.fixtures.control_plane import LiveApi
 
@@ -45,11 +55,20 @@ def log(session: Session) -> list[tuple]:
 
 
 class TestOperators:
-    def test_are_listed_added_and_removed(self, anonymous, headers, session, operator):
-        user = make_user(session)
-        session.commit()
+    def test_are_listed_added_and_removed(self, app, anonymous, headers, session, operator):
+        user = make_user(session, email_verified_at=utc_now())
+        others = access_headers(session, app.state.signer, user)
         made = anonymous.post(PATH, headers=headers, json={"email": user.email.upper()})
         assert made.status_code == 201, made.text
+        assert made.json() == {
+            "id": user.id,
+            "email": user.email,
+            "is_platform_operator": True,
+            "link": None,
+            "link_expires_at": None,
+        }
+        # Whoever proved the address is an operator as they are.
+        assert anonymous.get(PATH, headers=others).status_code == 200
         listed = anonymous.get(PATH, headers=headers).json()["data"]
         assert [one["id"] for one in listed] == [operator.id, user.id]
         # Twice is once.
@@ -57,7 +76,13 @@ class TestOperators:
         gone = anonymous.delete(f"{PATH}/{user.id}", headers=headers)
         assert gone.status_code == 204
         assert log(session) == [
-            ("create", operator.email, str(user.id), None, {"email": user.email}),
+            (
+                "create",
+                operator.email,
+                str(user.id),
+                None,
+                {"email": user.email, "ended_earlier_credentials": False},
+            ),
             ("delete", operator.email, str(user.id), {"email": user.email}, None),
         ]
 
@@ -86,12 +111,53 @@ class TestOperators:
         assert client.delete(f"{PATH}/{member.user.id}").status_code == 403
 
 
+class TestWhoseAddressNobodyHasProven:
+    """Anybody can sign up with an address, and wait for its owner to become an operator."""
+
+    @pytest.fixture
+    def squatter(self, door: Door) -> dict:
+        person = door.sign_up()
+        person["key"] = {"X-API-Key": new_key(door, person)}
+        person["token"] = make_link(door, person["email"])
+        return person
+
+    def promote(self, door: Door, person: dict) -> dict:
+        answer = door.client.post(
+            PATH, headers=door.make_operator(), json={"email": person["email"]}
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def test_loses_all_that_the_account_had(self, door: Door, squatter: dict):
+        self.promote(door, squatter)
+        org = f"/api/v1/orgs/{squatter['org']['slug']}"
+        refresh = {"refresh_token": squatter["refresh_token"]}
+        assert door.client.get(PATH, headers=squatter["headers"]).status_code == 401
+        assert door.client.post("/api/v1/auth/refresh", json=refresh).status_code == 401
+        assert door.client.get(org, headers=squatter["key"]).status_code == 401
+        assert door.log_in(squatter["email"]).status_code == 401
+        assert redeem(door, squatter["token"]).status_code == 422
+
+    def test_operates_by_the_link_that_the_operator_hands_over(self, door: Door, squatter: dict):
+        made = self.promote(door, squatter)
+        assert redeem(door, token_of(made["link"])).status_code == 204
+        tokens = door.log_in(squatter["email"], NEXT).json()
+        assert tokens["user"]["is_platform_operator"]
+        assert tokens["orgs"][0]["slug"] == squatter["org"]["slug"]
+        # Twice is once: nothing ends, and there is no other link.
+        again = self.promote(door, squatter)
+        assert (again["link"], again["link_expires_at"]) == (None, None)
+        assert door.client.get(PATH, headers=bearer(tokens)).status_code == 200
+
+
 def test_the_first_one_is_on_record(make_settings, app_engine):
     email = f"{secrets.token_hex(6)}@example.com"
     settings = make_settings(operator_email=email, operator_password="correct horse battery")
     assert bootstrap(settings) is True
     assert bootstrap(settings) is False
     with app_engine.connect() as connection:
+        verified = text("SELECT email_verified_at IS NOT NULL FROM users WHERE email = :email")
+        assert connection.scalar(verified, {"email": email})
         rows = connection.execute(
             text(
                 "SELECT action, actor_kind FROM platform_audit_entries"
