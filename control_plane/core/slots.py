@@ -18,14 +18,19 @@ RETRY_AFTER_SECONDS = 2
 class Slots:
     """Places for slow work; who finds none is told to come back, and waits for nothing.
 
+    The last places are only for orgs that hold none: a few that take all they get leave something
+    to whoever comes next.
+
     Args:
         total: Places in this process.
         per_org: Places that one org may have of them.
+        kept_for_others: How many of the last places nobody gets who holds one already.
     """
 
-    def __init__(self, *, total: int = 8, per_org: int = 4) -> None:
+    def __init__(self, *, total: int = 8, per_org: int = 3, kept_for_others: int = 2) -> None:
         self._total = total
         self._per_org = per_org
+        self._kept_for_others = kept_for_others
         self._taken: Counter[int] = Counter()
         self._lock = threading.Lock()
 
@@ -34,13 +39,13 @@ class Slots:
         """Holds a place while the block runs.
 
         Raises:
-            Throttled: All places, or all of this org's, are taken.
+            Throttled: All places, or all that this org may have, are taken.
         """
         with self._lock:
-            if self._taken.total() >= self._total or self._taken[org_id] >= self._per_org:
+            if not self._has_place(org_id):
                 raise Throttled(
-                    "Too many tests, previews, publications and launches are going on; "
-                    "try again in a moment.",
+                    "Too many tests, previews, publications, launches or looks at a run are going "
+                    "on; try again in a moment.",
                     retry_after_seconds=RETRY_AFTER_SECONDS,
                 )
             self._taken[org_id] += 1
@@ -50,3 +55,8 @@ class Slots:
             with self._lock:
                 self._taken[org_id] -= 1
                 self._taken += Counter()
+
+    def _has_place(self, org_id: int) -> bool:
+        held = self._taken[org_id]
+        kept = self._kept_for_others if held else 0
+        return held < self._per_org and self._taken.total() < self._total - kept
