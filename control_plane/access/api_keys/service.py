@@ -62,10 +62,10 @@ class ApiKeyService:
         """Makes a key useless from now on.
 
         Raises:
-            NotFound: The org has no such key.
+            NotFound: The org has no such key, or it is revoked already.
         """
-        row = self._keys.get(key_id)
-        row.revoked_at = row.revoked_at or utc_now()
+        row = self._keys.lock_live(key_id)
+        row.revoked_at = utc_now()
         self._caller.audit(self._session).record(
             "delete", "api_key", key_id, old={"name": row.name, "scopes": row.scopes}
         )

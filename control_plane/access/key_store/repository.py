@@ -67,6 +67,15 @@ class ApiKeyRepository(TenantRepository[ApiKey]):
             statement = statement.where(ApiKey.id > after_id)
         return self.session.scalars(statement).all()
 
+    def lock_live(self, key_id: int) -> ApiKey:
+        """Returns a key that is not revoked; nobody else changes it until the transaction ends.
+
+        Raises:
+            NotFound: This org has no such key, or it is revoked, perhaps a moment ago.
+        """
+        row = self.lock(key_id)
+        return self._found(None if row.revoked_at is not None else row, key_id)
+
     def touch(self, key_id: int, now: datetime, not_after: datetime) -> None:
         """Notes the use of a key, unless one was noted after `not_after`."""
         self.session.execute(

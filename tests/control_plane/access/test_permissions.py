@@ -69,6 +69,14 @@ class TestApiKeys:
         answer = self.create(client, "connections:read", expires_at="2020-01-01T00:00:00Z")
         assert answer.json()["errors"][0]["pointer"] == "/expires_at"
 
+    def test_a_key_is_revoked_once(self, client):
+        created = self.create(client, "connections:read").json()
+        url = f"/api/v1/orgs/{client.org}"
+        answers = [client.delete(f"{url}/api-keys/{created['id']}") for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [204, 404]
+        query = {"action": "delete", "resource_type": "api_key"}
+        assert len(client.get(f"{url}/audit", params=query).json()["data"]) == 1
+
     @pytest.mark.caller(role="admin")
     def test_a_key_never_has_more_than_its_creator_has_now(
         self, client, anonymous, session: Session, member: Member
