@@ -81,9 +81,11 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
         "signer": TokenSigner(settings.secret_key.get_secret_value()),
         "key_uses": KeyUses(),
         # Together below the threads of the server (40): short requests always find one, and with
-        # two connections for each slow request the pool still has one for every other thread.
+        # two connections for each slow request the pool still has one for every other thread. Who
+        # looks at a run holds none.
         "task_runner": TaskRunner(settings.control_plane_url, Slots()),
         "launch_slots": Slots(),
+        "reading_slots": Slots(total=12, per_org=6),
         "places": Places(),
         "database_probe": DatabaseProbe(),
         "provisioner": Provisioner(settings.provisioner_socket),

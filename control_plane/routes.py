@@ -40,7 +40,7 @@ OPEN: dict[str, str] = {
     "POST /api/v1/auth/oauth/exchange": "Takes the one-time code that it uses up.",
     "GET /api/v1/auth/providers": "Tells how people can sign in, before they have.",
     "GET /internal/v1/session": "Tells whose cookie or token it was given, 401 without one.",
-    "POST /internal/v1/task-tokens": "Checks an API key and its scope `runs:run` itself.",
+    "POST /internal/v1/task-tokens": "Checks an API key itself, for `runs:run` and `secrets:run`.",
     "POST /internal/v1/task-tokens/redeem": "Takes the task token that it uses up.",
 }
 _GATE_CLASSES = (Require, RequireOperator, RequireService)

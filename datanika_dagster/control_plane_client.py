@@ -152,7 +152,7 @@ class ControlPlaneClient:
 
         Raises:
             ControlPlaneUnreachable: No answer.
-            ControlPlaneRefused: The key is wrong, or has no run scope.
+            ControlPlaneRefused: The key is wrong, or may not run or get secrets.
         """
         body = {
             "run_id": run_id,

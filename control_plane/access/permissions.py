@@ -50,6 +50,7 @@ class Permission(StrEnum):
     DELETED_WRITE = "deleted:write"
     DATA_KEY_READ = "data_key:read"
     DATA_KEY_WRITE = "data_key:write"
+    SECRETS_RUN = "secrets:run"
 
 
 _VIEWER = frozenset(
@@ -86,6 +87,7 @@ _ADMIN = _EDITOR | {
     Permission.DELETED_READ,
     Permission.DELETED_WRITE,
     Permission.DATA_KEY_READ,
+    Permission.SECRETS_RUN,
 }
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
@@ -94,6 +96,10 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: _ADMIN,
     Role.OWNER: frozenset(Permission),
 }
+
+# A run in a process of the caller's own: it gets the connections' passwords in plain text, which
+# a run that the platform starts keeps from whoever launches it.
+SHELL_RUN = frozenset({Permission.RUNS_RUN, Permission.SECRETS_RUN})
 
 
 def may_give(role: Role, given: Role) -> bool:

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.audit.repository import AuditRepository, EntryFilter, PlatformAuditRepository
+from control_plane.audit.service import Actor
 from control_plane.core.database import read_only_transaction
 
 BATCH_ROWS = 500
@@ -36,10 +37,22 @@ def page_platform_entries(
 
 
 def is_recorded(
-    session: Session, org_id: int, action: str, resource_type: str, resource_id: str
+    session: Session,
+    org_id: int,
+    action: str,
+    resource_type: str,
+    resource_id: str,
+    *,
+    by: Actor | None = None,
 ) -> bool:
-    """Tells whether the org's log has such an entry already."""
-    wanted = EntryFilter(action=action, resource_type=resource_type, resource_id=resource_id)
+    """Tells whether the org's log has such an entry already, of anybody or `by` one actor."""
+    wanted = EntryFilter(
+        action=action,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        actor_kind=by.kind if by else None,
+        actor_id=by.id if by else None,
+    )
     return bool(AuditRepository(session, org_id).page_before(None, 1, wanted))
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.tenancy.repository import TenantRepository
 
+_COLUMNS = ("action", "resource_type", "resource_id", "actor_kind", "actor_id")
+
 
 @dataclass(frozen=True)
 class EntryFilter:
@@ -22,6 +24,7 @@ class EntryFilter:
         resource_id: To which one.
         user_id: By which user; never by a key that has the same number.
         actor_kind: `user`, `api_key` or `system`.
+        actor_id: That kind's id.
         since: From this time on.
         until: Before this time.
     """
@@ -31,6 +34,7 @@ class EntryFilter:
     resource_id: str | None = None
     user_id: int | None = None
     actor_kind: str | None = None
+    actor_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -40,7 +44,7 @@ class EntryFilter:
         """Returns the filter's WHERE conditions on one of the two logs."""
         conditions = [
             getattr(model, name) == value
-            for name in ("action", "resource_type", "resource_id", "actor_kind")
+            for name in _COLUMNS
             if (value := getattr(self, name)) is not None
         ]
         if self.user_id is not None:

@@ -30,18 +30,23 @@ def find_launch(session: Session, org_id: int, run_id: str, tag: str | None) -> 
     return None if launch is None or launch.run_id not in {None, run_id} else launch
 
 
-def attribute(session: Session, row: Run, launch: Launch) -> None:
-    """Writes down who launched a run through the API."""
-    row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
-    launch.run_id = row.id
-    actor = Actor(
+def actor_of_launch(launch: Launch) -> Actor:
+    """Returns who launched."""
+    return Actor(
         launch.actor_kind,
         launch.actor_id,
         launch.actor_name,
         launch.ip_address,
         launch.request_id,
     )
-    record_run(session, actor, row, {"trigger": RunTrigger.API, "targets": launch.targets})
+
+
+def attribute(session: Session, row: Run, launch: Launch) -> None:
+    """Writes down who launched a run through the API."""
+    row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
+    launch.run_id = row.id
+    new = {"trigger": RunTrigger.API, "targets": launch.targets}
+    record_run(session, actor_of_launch(launch), row, new)
 
 
 def record_run(session: Session, actor: Actor, row: Run, new: dict[str, Any]) -> None:

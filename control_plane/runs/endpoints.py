@@ -15,7 +15,7 @@ from control_plane.access.caller import (
     bearer_token,
     resolve_caller,
 )
-from control_plane.access.permissions import Permission
+from control_plane.access.permissions import SHELL_RUN, Permission
 from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
 from control_plane.access.task_tokens.service import extend_token, redeem_token
 from control_plane.audit.service import SYSTEM
@@ -35,11 +35,13 @@ from control_plane.core.pagination import (
 from control_plane.core.requests import client_address, trace_id
 from control_plane.core.slots import Slots
 from control_plane.core.vault import Vault
-from control_plane.runs import service
+from control_plane.runs import authorization, service
+from control_plane.runs.authorization import StartingRun
 from control_plane.runs.credentials import connections_of
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
 from control_plane.runs.models import RunStatus, RunTrigger
+from control_plane.runs.reading import ReadingDep
 from control_plane.runs.schemas import (
     AuthorizedRun,
     CheckKey,
@@ -51,7 +53,6 @@ from control_plane.runs.schemas import (
     RunView,
     ShellRunAuthorize,
 )
-from control_plane.runs.service import StartingRun
 from control_plane.settings import Settings
 from control_plane.targets.service import TargetRef, TargetService
 from control_plane.tenancy.service import get_active_org, get_organization
@@ -158,25 +159,25 @@ def list_runs(
 
 @router.get("/runs/{run_id}")
 def get_run(
-    run_id: str, caller: Reader, session: SessionDep, dagster: DagsterDep, vault: VaultDep
+    run_id: str, caller: Reader, reading: ReadingDep, dagster: DagsterDep, vault: VaultDep
 ) -> RunView:
     """Returns a run with its tables, models, checks and steps."""
-    run = service.get_run(session, caller, run_id)
-    return service.with_reason(service.view_run(run, caller, dagster), vault)
+    with reading.of_run(caller, run_id) as run:
+        return service.with_reason(service.view_run(run, caller, dagster), vault)
 
 
 @router.get("/runs/{run_id}/logs")
 def get_run_logs(
     run_id: str,
     caller: Reader,
-    session: SessionDep,
+    reading: ReadingDep,
     dagster: DagsterDep,
     limit: Annotated[int, Query(ge=1, le=1000, description="Events to look at.")] = 200,
     cursor: CursorText = None,
 ) -> RunLog:
     """Returns a page of a run's log, oldest first; the cursor goes on working while it grows."""
-    run = service.get_run(session, caller, run_id)
-    return service.read_log(run, caller, dagster, cursor, limit)
+    with reading.of_run(caller, run_id) as run:
+        return service.read_log(run, caller, dagster, cursor, limit)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202)
@@ -204,7 +205,7 @@ def authorize_launched_run(
         launch_id=body.launch_id,
     )
     actor = actor_of(request, SYSTEM.kind, None, body.schedule or SYSTEM.name)
-    minted = service.authorize_run(session, org.id, actor, run)
+    minted = authorization.authorize_run(session, org.id, actor, run)
     return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
 
 
@@ -220,8 +221,9 @@ def authorize_shell_run(
     if request.headers.get(settings.api_key_header) is None:
         raise Unauthorized("Send an API key.")
     caller = resolve_caller(request, body.org, session, signer, settings)
-    if Permission.RUNS_RUN not in caller.permissions:
-        raise Forbidden(f"This needs an API key with the scope '{Permission.RUNS_RUN}'.")
+    if not caller.permissions >= SHELL_RUN:
+        scopes = " and ".join(f"'{permission}'" for permission in sorted(SHELL_RUN))
+        raise Forbidden(f"This needs an API key with the scopes {scopes}.")
     run = StartingRun(
         body.run_id,
         RunTrigger.SHELL,
@@ -229,7 +231,7 @@ def authorize_shell_run(
         body.asset_keys,
         _checked(body.check_keys),
     )
-    minted = service.authorize_run(session, caller.org_id, caller.actor, run)
+    minted = authorization.authorize_shell_run(session, caller.org_id, caller.actor, run)
     return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
 
 

@@ -22,7 +22,7 @@ from control_plane.runs.dagster import (
 from control_plane.runs.models import Run, RunStatus, RunTrigger
 from control_plane.runs.repository import RunRepository
 from control_plane.runs.results import failure_of
-from control_plane.runs.service import read_whole_log
+from control_plane.runs.service import log_pages
 from control_plane.runs.status import ENDED, PUBLIC_STATUS
 from control_plane.tenancy.service import list_active_orgs
 from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG
@@ -127,7 +127,8 @@ class RunReconciler:
 
     def _failure(self, run: DagsterRun) -> str | None:
         try:
-            return failure_of(read_whole_log(self._dagster, run.id))
+            pages = log_pages(self._dagster, run.id)
+            return failure_of(event for page in pages for event in page.events)
         except NotFound:
             # Deleted in the Dagster UI a moment ago.
             return None

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.core.errors import NotFound
 from control_plane.runs.models import Launch, Run, RunStatus
-from control_plane.tenancy.repository import TenantRepository
+from control_plane.tenancy.repository import AS_IT_IS, TenantRepository
 
 
 class RunRepository:
@@ -35,10 +35,13 @@ class RunRepository:
             raise NotFound(f"There is no run '{run_id}'.")
         return run
 
-    def lock(self, run_id: str) -> None:
-        """Waits until nobody else changes the run, and keeps it that way in this transaction."""
-        self.session.execute(
-            select(Run.id).where(Run.org_id == self.org_id, Run.id == run_id).with_for_update()
+    def lock(self, run_id: str) -> Run | None:
+        """Returns the run as it is now; nobody else changes it until the transaction ends."""
+        return self.session.scalar(
+            select(Run)
+            .where(Run.org_id == self.org_id, Run.id == run_id)
+            .with_for_update()
+            .execution_options(**AS_IT_IS)
         )
 
     def page_before(

@@ -32,6 +32,8 @@ _ENGINE_NOISE = frozenset(
         "AssetCheckEvaluationPlannedEvent",
     }
 )
+# What a run's assets and checks are read from.
+VIEWED_KINDS = frozenset({"MaterializationEvent", "AssetCheckEvaluationEvent"})
 
 
 def assets_of(events: Iterable[LogEvent]) -> list[RunAsset]:

@@ -85,6 +85,10 @@ class RunView(RunSummary):
     assets: list[RunAsset] = Field(default_factory=list["RunAsset"])
     checks: list[RunCheck] = Field(default_factory=list["RunCheck"])
     steps: list[RunStep] = Field(default_factory=list["RunStep"])
+    is_complete: bool = Field(
+        default=True,
+        description="False where the log is longer than what is read for assets and checks.",
+    )
 
 
 class RunLogLine(BaseModel):

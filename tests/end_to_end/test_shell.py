@@ -10,11 +10,12 @@ from tests.end_to_end.conftest import ROOT, Org, RunningStack, wait_until
 
 TABLE = "acme/warehouse/airline/airlines"
 MODEL = "acme/warehouse/staging/stg_flights"
+SCOPES = ["runs:run", "secrets:run", "manifest:read"]
 
 
 @pytest.fixture(scope="module")
 def api_key(acme: Org) -> str:
-    return acme.post("api-keys", name="shell", scopes=["runs:run", "manifest:read"])["key"]
+    return acme.post("api-keys", name="shell", scopes=SCOPES)["key"]
 
 
 def materialize(
@@ -71,9 +72,17 @@ def test_a_wrong_key_is_refused_before_anything_runs(stack: RunningStack, acme: 
     assert acme.get("runs")["data"] == before
 
 
+def test_a_key_that_may_run_gets_no_credentials_in_a_shell(stack: RunningStack, acme: Org):
+    """It may launch: then the platform runs, and keeps the secrets to itself."""
+    key = acme.post("api-keys", name="ci", scopes=["runs:run", "manifest:read"])["key"]
+    done = materialize(stack.shell_environment(), TABLE, DATANIKA_API_KEY=key)
+    assert done.returncode != 0
+    assert "'secrets:run'" in done.stdout + done.stderr
+
+
 def test_another_orgs_key_opens_nothing(stack: RunningStack):
     other = stack.sign_up("Keyholder")
-    key = other.post("api-keys", name="shell", scopes=["runs:run", "manifest:read"])["key"]
+    key = other.post("api-keys", name="shell", scopes=SCOPES)["key"]
     done = materialize(stack.shell_environment(), TABLE, DATANIKA_API_KEY=key)
     assert done.returncode != 0
 

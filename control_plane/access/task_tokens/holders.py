@@ -7,47 +7,50 @@ also for tokens that were made before.
 from sqlalchemy.orm import Session
 
 from control_plane.access.key_store.repository import ApiKeyRepository
-from control_plane.access.permissions import ROLE_PERMISSIONS, Permission
-from control_plane.access.task_tokens.models import TaskToken
+from control_plane.access.permissions import ROLE_PERMISSIONS, SHELL_RUN, Permission
 from control_plane.access.users.repository import UserRepository
+from control_plane.audit.service import Actor
 from control_plane.core.clock import utc_now
 from control_plane.core.errors import Forbidden
 from control_plane.tenancy.service import get_organization
 
-RUN = "run"
+RUN_PURPOSE = "run"
+SHELL_RUN_PURPOSE = "shell_run"
+# What a task does was checked a moment ago; a run may have waited.
+_NEEDED = {RUN_PURPOSE: frozenset({Permission.RUNS_RUN}), SHELL_RUN_PURPOSE: SHELL_RUN}
 
 
-def refuse_unless_entitled(session: Session, token: TaskToken) -> None:
-    """Checks the org and whoever the token was made for, as they are now.
+def refuse_unless_entitled(session: Session, org_id: int, actor: Actor, purpose: str) -> None:
+    """Checks the org and whoever a token was or is to be made for, as they are now.
 
     Args:
-        session: Inside the token's org.
-        token: A live token.
+        session: Inside the org.
+        org_id: The org.
+        actor: In whose name the work is done.
+        purpose: What the token is for.
 
     Raises:
         Forbidden: The org is suspended or deleted, or its user or key may not do this any more.
     """
-    org = get_organization(session, token.org_id)
+    org = get_organization(session, org_id)
     if org.is_suspended or org.deleted_at is not None:
         raise Forbidden(f"The organization '{org.slug}' is suspended or deleted.")
-    if token.actor_kind == "system":
+    if actor.kind == "system":
         return
-    permissions = _permissions_now(session, token)
-    # What a task does was checked a moment ago; a run may have waited.
-    is_enough = Permission.RUNS_RUN in permissions if token.purpose == RUN else bool(permissions)
-    if not is_enough:
-        raise Forbidden(f"'{token.actor_name}' may not do this in '{org.slug}' any more.")
+    permissions = _permissions_now(session, org_id, actor)
+    if not permissions or not permissions >= _NEEDED.get(purpose, frozenset()):
+        raise Forbidden(f"'{actor.name}' may not do this in '{org.slug}' any more.")
 
 
-def _permissions_now(session: Session, token: TaskToken) -> frozenset[Permission]:
-    if token.actor_kind == "user":
-        return _of_user(session, token.org_id, token.actor_id)
-    key = ApiKeyRepository(session, token.org_id).find(token.actor_id or 0)
+def _permissions_now(session: Session, org_id: int, actor: Actor) -> frozenset[Permission]:
+    if actor.kind == "user":
+        return _of_user(session, org_id, actor.id)
+    key = ApiKeyRepository(session, org_id).find(actor.id or 0)
     if key is None or key.revoked_at is not None:
         return frozenset()
     if key.expires_at is not None and key.expires_at <= utc_now():
         return frozenset()
-    return _of_user(session, token.org_id, key.created_by_user_id).intersection(key.scopes)
+    return _of_user(session, org_id, key.created_by_user_id).intersection(key.scopes)
 
 
 def _of_user(session: Session, org_id: int, user_id: int | None) -> frozenset[Permission]:

@@ -48,7 +48,7 @@ def mint_token(
         session: Inside the org.
         org_id: The org.
         actor: In whose name the work is done.
-        purpose: `run`, or the kind of the task.
+        purpose: `run`, `shell_run`, or the kind of the task.
         connection_ids: The connections whose credentials it gives.
         run_id: The run, when it is one.
     """
@@ -108,8 +108,8 @@ def redeem_token(
     row = TaskTokenRepository(session, org_id).redeem(hash_token(token), utc_now())
     if row is None:
         raise _refused()
-    refuse_unless_entitled(session, row)
     actor = Actor(row.actor_kind, row.actor_id, row.actor_name, ip_address, request_id)
+    refuse_unless_entitled(session, org_id, actor, row.purpose)
     AuditLog(session, org_id, actor).record(
         "secret_access",
         "task_token",
@@ -145,7 +145,8 @@ def org_of_token(session: Session, token: str) -> int:
     row = TaskTokenRepository(session, org_id).find_live(hash_token(token), utc_now())
     if row is None:
         raise _refused()
-    refuse_unless_entitled(session, row)
+    actor = Actor(row.actor_kind, row.actor_id, row.actor_name)
+    refuse_unless_entitled(session, org_id, actor, row.purpose)
     return org_id
 
 

@@ -4,10 +4,11 @@ import uuid
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from control_plane.access.sessions.tokens import ServiceRole
+from control_plane.access.task_tokens.models import TaskToken
 from control_plane.connections.models import Connection
 from control_plane.connections.schemas import ConnectionCreate
 from control_plane.connections.service import ConnectionService
@@ -204,16 +205,96 @@ class TestRedeem:
 
 
 class TestShell:
-    def test_needs_a_key_that_may_run(self, client, anonymous, location):
-        body = {
-            "run_id": str(uuid.uuid4()),
-            "org": location.org,
-            "manifest_sha256": location.sha256(),
-        }
-        for scope, expected in (("runs:run", 200), ("runs:read", 403)):
-            url = f"/api/v1/orgs/{client.org}/api-keys"
-            key = client.post(url, json={"name": scope, "scopes": [scope]}).json()["key"]
+    @pytest.fixture
+    def ask(self, client, anonymous, location):
+        """Asks for a token with a key of these scopes, or with one that there is."""
+
+        def send(*scopes: str, key: str | None = None, run_id: str | None = None):
+            if key is None:
+                url = f"/api/v1/orgs/{client.org}/api-keys"
+                made = client.post(url, json={"name": "shell", "scopes": list(scopes)})
+                key = str(made.json()["key"])
+            body = {
+                "run_id": run_id or str(uuid.uuid4()),
+                "org": location.org,
+                "manifest_sha256": location.sha256(),
+            }
             headers = {"X-API-Key": key}
             answer = anonymous.post("/internal/v1/task-tokens", json=body, headers=headers)
-            assert answer.status_code == expected, answer.text
+            return answer, key
+
+        return send
+
+    @pytest.fixture
+    def row(self, session: Session, member):
+        def read(run_id: str) -> tuple[str, str, str | None]:
+            enter_org(session, member.org.id)
+            session.expire_all()
+            run = session.get_one(Run, run_id)
+            return run.trigger, run.actor_name, run.manifest_sha256
+
+        return read
+
+    def test_needs_a_key_that_may_run_and_read_secrets(self, ask, anonymous):
+        assert ask("runs:run", "secrets:run")[0].status_code == 200
+        for scopes in (["runs:run"], ["secrets:run"], ["runs:read", "connections:run"]):
+            answer, _ = ask(*scopes)
+            assert answer.status_code == 403, answer.text
+            assert "'runs:run' and 'secrets:run'" in answer.json()["detail"]
+        body = {"run_id": str(uuid.uuid4()), "org": "x", "manifest_sha256": "0" * 64}
         assert anonymous.post("/internal/v1/task-tokens", json=body).status_code == 401
+
+    @pytest.mark.caller(role="editor")
+    def test_editors_cannot_make_such_a_key(self, client):
+        body = {"name": "shell", "scopes": ["runs:run", "secrets:run"]}
+        answer = client.post(f"/api/v1/orgs/{client.org}/api-keys", json=body)
+        assert answer.status_code == 403
+
+    def test_may_ask_again_for_its_own_run(self, ask, row):
+        run_id = str(uuid.uuid4())
+        first, key = ask("runs:run", "secrets:run", run_id=run_id)
+        again, _ = ask(key=key, run_id=run_id)
+        assert (first.status_code, again.status_code) == (200, 200)
+        assert row(run_id)[:2] == ("shell", "shell")
+
+    def test_may_ask_for_a_shell_run_that_was_seen_before(self, ask, row, session, member):
+        """Reconciliation can be faster than the shell, and knows nobody's name."""
+        run_id = str(uuid.uuid4())
+        enter_org(session, member.org.id)
+        values = {"trigger": "shell", "actor_name": "datanika", "targets": []}
+        session.add(Run(id=run_id, org_id=member.org.id, status="running", **values))
+        session.commit()
+        assert ask("runs:run", "secrets:run", run_id=run_id)[0].status_code == 200
+        assert row(run_id)[:2] == ("shell", "shell")
+
+    def test_another_keys_run_is_not_its_own(self, ask, row):
+        run_id = str(uuid.uuid4())
+        ask("runs:run", "secrets:run", run_id=run_id)
+        before = row(run_id)
+        answer, _ = ask("runs:run", "secrets:run", run_id=run_id)
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert row(run_id) == before
+
+    @pytest.mark.parametrize("trigger", ["api", "schedule", "ui"])
+    def test_a_run_of_the_platform_is_left_alone(self, ask, row, session, member, trigger: str):
+        run_id = str(uuid.uuid4())
+        enter_org(session, member.org.id)
+        values = {"trigger": trigger, "actor_name": "somebody", "targets": []}
+        session.add(Run(id=run_id, org_id=member.org.id, status="pending", **values))
+        session.commit()
+        answer, _ = ask("runs:run", "secrets:run", run_id=run_id)
+        assert answer.status_code == 409, answer.text
+        assert row(run_id) == (trigger, "somebody", None)
+        enter_org(session, member.org.id)
+        assert session.scalar(select(func.count()).select_from(TaskToken)) == 0
+
+    def test_a_run_of_the_launcher_is_left_alone(self, ask, row, app, anonymous, location):
+        run_id = str(uuid.uuid4())
+        token = app.state.signer.service_token(ServiceRole.LAUNCHER)
+        url = f"/internal/v1/runs/{run_id}/authorize"
+        body = {"org": location.org, "manifest_sha256": location.sha256()}
+        headers = {"Authorization": f"Bearer {token}"}
+        assert anonymous.post(url, json=body, headers=headers).status_code == 200
+        before = row(run_id)
+        assert ask("runs:run", "secrets:run", run_id=run_id)[0].status_code == 409
+        assert row(run_id) == before

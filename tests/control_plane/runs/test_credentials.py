@@ -34,7 +34,7 @@ from tests.control_plane.runs.test_authorization import (
     make_manifest,
     redeem,
 )
-from tests.factories.access import Member, make_member
+from tests.factories.access import Member, make_colleague, make_member
 
 __all__ = ["launcher", "location"]
 
@@ -172,7 +172,7 @@ class TestChecks:
 class TestShellsKey:
     @pytest.fixture
     def key(self, client) -> dict:
-        body = {"name": "shell", "scopes": ["runs:run"]}
+        body = {"name": "shell", "scopes": ["runs:run", "secrets:run"]}
         return client.post(f"/api/v1/orgs/{client.org}/api-keys", json=body).json()
 
     @pytest.fixture
@@ -195,13 +195,15 @@ class TestShellsKey:
         "statement",
         [
             lambda: update(Membership).values(role=Role.VIEWER),
+            lambda: update(Membership).values(role=Role.EDITOR),
             lambda: delete(Membership),
             lambda: update(ApiKey).values(revoked_at=utc_now()),
             lambda: update(ApiKey).values(expires_at=utc_now() - timedelta(hours=1)),
             lambda: update(ApiKey).values(scopes=["runs:read"]),
+            lambda: update(ApiKey).values(scopes=["runs:run"]),
             lambda: update(User).values(deleted_at=utc_now()),
         ],
-        ids=["demoted", "removed", "revoked", "expired", "scopes", "user"],
+        ids=["viewer", "editor", "removed", "revoked", "expired", "no run", "no secrets", "user"],
     )
     def test_counts_as_it_is_now(self, anonymous, location, token, key, change, statement):
         """For the next token, and for one that was made before."""
@@ -221,6 +223,104 @@ class TestShellsKey:
             assert entry["request_id"]
         assert entries[0]["new_values"]["run_id"] == entries[1]["resource_id"]
         assert len(entries[0]["new_values"]["connection_ids"]) == 3
+
+
+class TestLaunchersActor:
+    """A queued run is authorized and gets credentials as whoever launched it may now."""
+
+    @pytest.fixture
+    def colleague(self, session, member) -> Member:
+        return make_colleague(session, member.org, Role.EDITOR)
+
+    @pytest.fixture
+    def key(self, session, member, colleague) -> ApiKey:
+        enter_org(session, member.org.id)
+        values = {"name": "ci", "scopes": ["runs:run"], "key_hash": uuid.uuid4().hex}
+        made_by = {"created_by_user_id": colleague.user.id}
+        row = ApiKey(org_id=member.org.id, **values, **made_by)
+        session.add(row)
+        session.commit()
+        return row
+
+    @pytest.fixture
+    def launch_id(self, request, session, member, colleague, key) -> str:
+        """The launch of a colleague, or of a colleague's key: `indirect` says which."""
+        actor = {"user": (colleague.user.id, colleague.user.email), "api_key": (key.id, key.name)}
+        kind = getattr(request, "param", "user")
+        enter_org(session, member.org.id)
+        named = dict(zip(("actor_id", "actor_name"), actor[kind], strict=True))
+        launch = Launch(org_id=member.org.id, body_sha256="x", targets=[], actor_kind=kind, **named)
+        session.add(launch)
+        session.commit()
+        return str(launch.id)
+
+    @pytest.fixture
+    def take(self, change, colleague, key):
+        """Takes something from the colleague or the key."""
+        mine = Membership.user_id == colleague.user.id
+        statements = {
+            "demoted": update(Membership).where(mine).values(role=Role.VIEWER),
+            "removed": delete(Membership).where(mine),
+            "account deleted": update(User)
+            .where(User.id == colleague.user.id)
+            .values(deleted_at=utc_now()),
+            "key revoked": update(ApiKey).where(ApiKey.id == key.id).values(revoked_at=utc_now()),
+        }
+        return lambda what: change(statements[what])
+
+    CASES = pytest.mark.parametrize(
+        ("launch_id", "what"),
+        [
+            ("user", "demoted"),
+            ("user", "removed"),
+            ("user", "account deleted"),
+            ("api_key", "demoted"),
+            ("api_key", "removed"),
+            ("api_key", "key revoked"),
+        ],
+        indirect=["launch_id"],
+    )
+
+    @CASES
+    def test_loses_it_before_the_run_is_authorized(
+        self, launcher, location, launch_id, take, what, session, member
+    ):
+        take(what)
+        answer = authorize(launcher, location, launch_id=launch_id)
+        assert (answer.status_code, "may not do this" in answer.text) == (403, True)
+        assert tokens_of(session, member.org.id) == 0
+
+    @CASES
+    def test_loses_it_before_the_run_gets_credentials(
+        self, launcher, location, launch_id, take, what
+    ):
+        token = authorize(launcher, location, launch_id=launch_id).json()["token"]
+        take(what)
+        assert redeem(launcher, token).status_code == 403
+        assert manifest_with(launcher, location, token) == 403
+
+    def test_also_at_the_second_attempt(self, launcher, location, launch_id, take):
+        run_id = str(uuid.uuid4())
+        assert authorize(launcher, location, run_id, launch_id=launch_id).status_code == 200
+        take("removed")
+        assert authorize(launcher, location, run_id, launch_id=launch_id).status_code == 403
+
+    @pytest.mark.parametrize("launch_id", ["user", "api_key"], indirect=True)
+    def test_is_named_where_secrets_are_taken(
+        self, launcher, location, launch_id, client, colleague, key, request
+    ):
+        token = authorize(launcher, location, launch_id=launch_id).json()["token"]
+        assert redeem(launcher, token).status_code == 200
+        url = f"/api/v1/orgs/{client.org}/audit"
+        (entry,) = client.get(url, params={"action": "secret_access"}).json()["data"]
+        kind = request.node.callspec.params["launch_id"]
+        actor_id = colleague.user.id if kind == "user" else key.id
+        assert (entry["actor_kind"], entry["actor_id"]) == (kind, actor_id)
+
+    def test_a_schedules_run_is_the_orgs_own(self, launcher, location, take):
+        take("removed")
+        token = authorize(launcher, location, schedule="schedule_1").json()["token"]
+        assert redeem(launcher, token).status_code == 200
 
 
 class TestRunsAreRecorded:

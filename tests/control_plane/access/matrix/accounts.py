@@ -6,7 +6,7 @@ from datetime import timedelta
 from control_plane.access.invitations.service import InvitationService, IssuedInvitation
 from control_plane.access.oauth.models import OAuthCode
 from control_plane.access.password_resets.models import PasswordReset
-from control_plane.access.permissions import Permission, Role
+from control_plane.access.permissions import SHELL_RUN, Role
 from control_plane.access.sessions.models import UserSession
 from control_plane.access.sessions.service import start_session
 from control_plane.access.task_tokens.service import mint_token
@@ -158,8 +158,8 @@ def session_of_gateway(stage: Stage) -> Request:
 
 
 def shell_run(stage: Stage) -> Request:
-    """An API key with the scope that a shell needs."""
-    key = stage.world.make_key(stage.member, frozenset({Permission.RUNS_RUN}))
+    """An API key with the scopes that a shell needs."""
+    key = stage.world.make_key(stage.member, SHELL_RUN)
     sha256 = manifest(stage).path["sha256"]
     body = {"run_id": str(uuid.uuid4()), "org": stage.member.org.slug, "manifest_sha256": sha256}
     return Request(body=body, headers=key)
