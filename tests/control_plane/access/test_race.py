@@ -219,6 +219,7 @@ def test_who_signed_in_is_on_record_in_the_platforms_log(race: Race, app_engine:
 def test_who_signed_in_is_on_record_in_their_org(race: Race, app_engine: Engine, log):
     """Each account that was signed up has an org of its own, and each accepted one the shared one."""
     told = race.tally.logins
+    counted = 0
     with make_session_factory(app_engine)() as session:
         for email, org_id in orgs_of(session, race.tally.emails):
             enter_org(session, org_id)
@@ -230,6 +231,8 @@ def test_who_signed_in_is_on_record_in_their_org(race: Race, app_engine: Engine,
             made = "accept invitation" if is_invited else "create organization"
             assert (recorded[made], recorded["sign_up user"]) == (1, 1), (email, race.seed)
             assert recorded["login session"] == told[email] + is_invited, (email, race.seed)
+            counted += told[email]
+    assert counted, "nobody who has an org has signed in again"
 
 
 def orgs_of(session: Session, emails: list[str]) -> list[tuple[str, int]]:
