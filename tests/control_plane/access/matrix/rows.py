@@ -37,7 +37,7 @@ class Row:
         body: The JSON body, where it needs no prepared object.
         status: What it answers, where that is not the status that the route declares.
         because: Why not.
-        by_key: False for what an API key may not do, whatever its scopes.
+        by_key: False for what an API key may not do, whatever its scopes, or not with one alone.
     """
 
     prepare: Callable[[Stage], Request] = o.nothing
@@ -58,13 +58,16 @@ ROWS: dict[str, Row] = {
     f"DELETE {ORG}": Row(a.confirmed_deletion, by_key=False),
     f"GET {ORG}/members": Row(),
     f"GET {ORG}/members/{{user_id}}": Row(a.member),
-    f"PATCH {ORG}/members/{{user_id}}": Row(a.member, {"role": "editor"}),
-    f"DELETE {ORG}/members/{{user_id}}": Row(a.member),
+    # A key needs every permission of the role that it gives or takes, too.
+    f"PATCH {ORG}/members/{{user_id}}": Row(a.member, {"role": "editor"}, by_key=False),
+    f"DELETE {ORG}/members/{{user_id}}": Row(a.member, by_key=False),
     f"POST {ORG}/members/leave": Row(a.second_owner, by_key=False),
     f"GET {ORG}/invitations": Row(),
-    f"POST {ORG}/invitations": Row(body={"email": "new@example.com", "role": "viewer"}),
-    f"DELETE {ORG}/invitations/{{invitation_id}}": Row(a.invitation),
-    f"POST {ORG}/invitations/{{invitation_id}}/renew": Row(a.invitation),
+    f"POST {ORG}/invitations": Row(
+        body={"email": "new@example.com", "role": "viewer"}, by_key=False
+    ),
+    f"DELETE {ORG}/invitations/{{invitation_id}}": Row(a.invitation, by_key=False),
+    f"POST {ORG}/invitations/{{invitation_id}}/renew": Row(a.invitation, by_key=False),
     f"GET {ORG}/deleted": Row(),
     f"GET {ORG}/data-key/rotations": Row(),
     f"POST {ORG}/data-key/rotations": Row(),
