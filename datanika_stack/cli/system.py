@@ -50,6 +50,12 @@ def restore(session: Session, slug: Slug) -> Any:
     return session.client.post(f"/system/orgs/{slug}/restore")
 
 
+@orgless_command(app, "rotate-org")
+def rotate_org(session: Session, slug: Slug) -> Any:
+    """Encrypt an organization's secrets with a new key of its own, as after a leak."""
+    return session.client.post(f"/system/orgs/{slug}/data-key/rotations")
+
+
 @orgless_command(audit_app, "list", columns=COLUMNS)
 def list_audit(session: Session, filters: AuditFilters, limit: Limit = DEFAULT_LIMIT) -> Any:
     """List what was done to the platform itself, the newest first."""
