@@ -101,7 +101,9 @@ ENTRIES: dict[str, list[Left]] = {
     + _person("login", "session"),
     # Platform operators
     "POST /api/v1/system/password-resets": _platform("create", "password_reset"),
-    "POST /api/v1/system/operators": _platform("create", "operator", new=True),
+    # The address of the user is not proven: a link for a new password comes with it.
+    "POST /api/v1/system/operators": _platform("create", "password_reset")
+    + _platform("create", "operator", new=True),
     "DELETE /api/v1/system/operators/{user_id}": _platform("delete", "operator", old=True),
     "POST /api/v1/system/orgs": _org("create", "organization", new=True)
     + _org("create", "invitation", new=True)

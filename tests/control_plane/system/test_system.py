@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from control_plane.access.users.service import create_user, make_operator
+from control_plane.core.clock import utc_now
 
 PASSWORD = "correct horse battery"
 
@@ -61,7 +62,7 @@ def test_errors_are_problem_documents(anonymous: TestClient):
 class TestOperators:
     def test_only_operators_make_operators(self, anonymous: TestClient, session: Session):
         for email in ("ann@example.com", "bob@example.com"):
-            create_user(session, email, PASSWORD)
+            create_user(session, email, PASSWORD).email_verified_at = utc_now()
         make_operator(session, "ann@example.com")
         session.commit()
 
