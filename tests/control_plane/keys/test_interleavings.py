@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -254,12 +255,12 @@ class Operators:
         self.platform = platform
         self.processes = [platform.vault(), platform.vault()]
         self.errors: list[BaseException] = []
-        self.done = 0
+        self.done: Counter[str] = Counter()
+        self._works = [self._unlock, self._seal, self._change, self._rotate, self._resume]
         self._stop_at = time.monotonic() + CROWD_SECONDS
 
     def run(self) -> None:
-        works = [self._unlock, self._seal, self._change, self._rotate, self._resume]
-        jobs = [Job(lambda work=work: self._repeat(work)) for work in works]
+        jobs = [Job(lambda work=work: self._repeat(work)) for work in self._works]
         for job in jobs:
             job.start()
         for job in jobs:
@@ -267,15 +268,20 @@ class Operators:
             assert not job.is_alive()
 
     def _repeat(self, work: Callable[[Vault, str], None]) -> None:
-        while time.monotonic() < self._stop_at:
+        while self._goes_on():
             time.sleep(random.random() / 50)
             try:
                 work(random.choice(self.processes), random.choice([PASSWORD, OTHER]))
-                self.done += 1
+                self.done[work.__name__] += 1
             except (Sealed, WrongMasterPassword):
                 continue
             except BaseException as error:  # noqa: BLE001 - the test reports it
                 self.errors.append(error)
+
+    def _goes_on(self) -> bool:
+        # Where the machine is busy, until each of them has come to something.
+        now, has_done_all = time.monotonic(), len(self.done) == len(self._works)
+        return now < self._stop_at or (not has_done_all and now < self._stop_at + SECONDS)
 
     def _unlock(self, vault: Vault, password: str) -> None:
         master_password(self.platform, vault).unlock(password)
@@ -301,7 +307,7 @@ def test_everything_at_once(platform: Platform, vault: Vault, held: AgentClient)
     crowd = Operators(platform)
     crowd.run()
     assert crowd.errors == []
-    assert crowd.done > 30
+    assert len(crowd.done) == 5, crowd.done
     password = PASSWORD
     with suppress(WrongMasterPassword):
         master_password(platform, platform.vault()).unlock(OTHER)
