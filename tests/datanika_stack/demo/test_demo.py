@@ -1,10 +1,14 @@
 """How `datanika demo` starts, resumes, ends and fails; what it loads: tests/end_to_end/test_demo.py."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -40,11 +44,24 @@ def port():
     return free_base_port()
 
 
+@contextmanager
+def new_home():
+    """Gives a home that no other run of pytest closes, as it does with directories of its own.
+
+    PostgreSQL's user enters through an access list, and `chmod 700` above takes that away.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="dnd", dir="/tmp"))
+    try:
+        yield directory
+    finally:
+        control.stop(Home.at(directory))
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("demo")
-    yield directory
-    control.stop(Home.at(directory))
+def home():
+    with new_home() as directory:
+        yield directory
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +199,10 @@ class TestSecondOrgByCommandLine:
 
 
 class TestFailure:
-    def test_a_busy_port_is_named_and_nothing_stays(self, tmp_path):
+    def test_a_busy_port_is_named_and_nothing_stays(self):
         port = free_base_port()
-        with socket.create_server(("127.0.0.1", port)):
-            process = start(tmp_path / "home", port, "--json", "--exit")
+        with new_home() as home, socket.create_server(("127.0.0.1", port)):
+            process = start(home, port, "--json", "--exit")
             output, errors = process.communicate(timeout=120)
         assert process.returncode == 1
         assert output == ""
@@ -194,17 +211,20 @@ class TestFailure:
 
 
 class TestInterrupted:
-    def test_ctrl_c_before_its_end_stops_everything(self, tmp_path):
-        port, home = free_base_port(), Home.at(tmp_path / "home")
-        process = start(home.path, port, "--json")
-        try:
-            assert wait_for(lambda: control.status_of(home).state == "running", timeout_seconds=180)
-            process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-            process.wait()
-            control.stop(home)
+    def test_ctrl_c_before_its_end_stops_everything(self):
+        port = free_base_port()
+        with new_home() as directory:
+            home = Home.at(directory)
+            process = start(directory, port, "--json")
+            try:
+                assert wait_for(
+                    lambda: control.status_of(home).state == "running", timeout_seconds=180
+                )
+                process.send_signal(signal.SIGINT)
+                output, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
+                process.wait()
         assert process.returncode == 130, errors
         assert output == ""
         assert nothing_listens(port)
