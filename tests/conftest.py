@@ -46,7 +46,7 @@ __all__ = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what `make test-long` and `make fuzz` ask for."""
-    parser.addoption("--race-seconds", type=float, default=15, help="how long clients race")
+    parser.addoption("--race-seconds", type=float, default=10, help="how long clients race")
     parser.addoption("--race-seed", type=int, default=None, help="repeats the clients' choices")
     parser.addoption(
         "--fuzz-examples",
