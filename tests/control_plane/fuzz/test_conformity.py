@@ -33,7 +33,7 @@ SLOW = {
     "PUT /api/v1/system/master-password": "derives a key",
     **{n: "starts a process" for n, row in ROWS.items() if row.because == NO_SLOT},
 }
-EXAMPLES, SLOW_EXAMPLES = 10, 2
+EXAMPLES, SLOW_EXAMPLES = 4, 1
 
 
 def chosen(name: str, examples: int | None) -> settings:
