@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery"
 
 
 def sign_up(client: TestClient, **values: str) -> dict:
-    body = {"email": "Ann@Example.com", "password": PASSWORD, "org_name": "Acme", **values}
+    body = {"email": "Ann@Example.com", "password": PASSWORD, "org_name": "Ann and Sons", **values}
     answer = client.post("/api/v1/auth/signup", json=body)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -31,10 +31,10 @@ class TestSignUp:
     def test_creates_an_org_and_its_owner(self, anonymous: TestClient):
         body = sign_up(anonymous)
         assert body["user"]["email"] == "ann@example.com"
-        assert body["org"]["slug"] == "acme"
+        assert body["org"]["slug"] == "ann_and_sons"
         me = anonymous.get("/api/v1/auth/me", headers=bearer(body)).json()
         assert me["orgs"] == [{**body["org"], "role": "owner"}]
-        assert me["current_org"] == "acme"
+        assert me["current_org"] == "ann_and_sons"
 
     def test_refuses_a_second_account_with_the_same_address(self, anonymous: TestClient):
         sign_up(anonymous)
@@ -81,7 +81,7 @@ class TestLogIn:
             "/api/v1/auth/login", json={"email": "ann@EXAMPLE.com", "password": PASSWORD}
         )
         assert answer.status_code == 200
-        assert [org["slug"] for org in answer.json()["orgs"]] == ["acme"]
+        assert [org["slug"] for org in answer.json()["orgs"]] == ["ann_and_sons"]
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=lax" in cookie
@@ -182,7 +182,7 @@ class TestSessionList:
         assert [row["is_current"] for row in rows] == [False, True], "newest first"
         assert rows[0]["user_agent"] == ("Browser/1 " + "x" * 300)[:200]
         assert rows[0]["ip_address"] == "testclient"
-        assert rows[0]["current_org"] == "acme"
+        assert rows[0]["current_org"] == "ann_and_sons"
         assert rows[0]["expires_at"] > rows[0]["created_at"]
         page = anonymous.get("/api/v1/auth/sessions?limit=1", headers=bearer(second)).json()
         assert [row["is_current"] for row in page["data"]] == [True]

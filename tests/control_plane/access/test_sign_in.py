@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -135,7 +134,8 @@ class TestWhatIsToldAboutAccounts:
                 started_at = time.perf_counter()
                 assert door.log_in(email, WRONG).status_code == 401
                 seconds[exists].append(time.perf_counter() - started_at)
-        known, unknown = (statistics.median(seconds[exists]) for exists in (True, False))
+        # The fastest of each: what else the machine does only ever adds.
+        known, unknown = (min(seconds[exists]) for exists in (True, False))
         # Without bcrypt for unknown ones the difference would be all of it.
         assert abs(known - unknown) < 0.4 * max(known, unknown), (known, unknown)
 

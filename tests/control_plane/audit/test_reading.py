@@ -215,9 +215,11 @@ class TestPlatform:
         enter_org(session, None)
         log = PlatformAuditLog(session, Actor("system", None, "datanika"))
         for _ in range(5):
-            log.record("rotate", "key")
+            log.record("rotate_in_batches", "key")
         session.commit()
-        found = lines(operator.get("/api/v1/system/audit/export", params={"action": "rotate"}))
+        found = lines(
+            operator.get("/api/v1/system/audit/export", params={"action": "rotate_in_batches"})
+        )
         assert len(found) == 5
         assert [line["id"] for line in found] == sorted(line["id"] for line in found)
 
