@@ -1,5 +1,6 @@
 """From a golden manifest to definitions: keys, dependencies, checks, schedules, policies."""
 
+import gc
 import time
 
 import dagster as dg
@@ -128,7 +129,13 @@ def test_a_thousand_tables_are_cheap(count):
     large = manifest().model_copy(
         update={"uploads": uploads, "dbt_projects": (), "schedules": (), "freshness_policies": ()}
     )
-    started = time.process_time()
-    graph = graph_of(build_definitions(large))
-    assert len(graph.get_all_asset_keys()) == count
-    assert time.process_time() - started < 3
+    # What other tests have left in this process is not what is measured.
+    gc.collect()
+    gc.freeze()
+    try:
+        started = time.process_time()
+        graph = graph_of(build_definitions(large))
+        assert len(graph.get_all_asset_keys()) == count
+        assert time.process_time() - started < 3
+    finally:
+        gc.unfreeze()

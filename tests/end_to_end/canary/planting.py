@@ -162,7 +162,10 @@ class Planter:
 
     def in_managed_warehouse(self) -> None:
         """What the platform itself stores: as a run gets it, with the launcher's own token."""
-        self.note_reader(self.org.post("warehouse/credentials"))
+        reader = self.org.post("warehouse/credentials")
+        self.note_reader(reader)
+        # The demo's own login has just ended; whoever looks into the warehouse next uses this one.
+        self.stack.demo["warehouse_url"] = reader["url"]
         key = load(Home.at(self.stack.home)).secret_key
         launcher = {"Authorization": f"Bearer {mint(key, ServiceRole.LAUNCHER)}"}
         sha256 = self.org.get("manifest")["sha256"]
