@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Grant:
     nonce: str | None
 
 
-class ProviderServer:
+class ProviderServer(ABC):
     """What OAuth2 asks of any provider (RFC 6749, RFC 7636)."""
 
     token_path: str
@@ -122,9 +123,9 @@ class ProviderServer:
         """Returns whose access token the request has."""
         return self.access_tokens.get(request.headers.get("authorization", "")[len("Bearer ") :])
 
+    @abstractmethod
     def routes(self) -> list[Route]:
         """Returns the provider's routes."""
-        raise NotImplementedError
 
     def app(self) -> ASGIApp:
         """Returns the application."""
