@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from control_plane.access.task_tokens.models import TaskToken
 from control_plane.tenancy.repository import TenantRepository
@@ -55,15 +55,7 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
 
     def revoke(self, token_hash: str, now: datetime) -> None:
         """Makes one token useless."""
-        self.session.execute(
-            update(TaskToken)
-            .where(
-                TaskToken.org_id == self.org_id,
-                TaskToken.token_hash == token_hash,
-                TaskToken.revoked_at.is_(None),
-            )
-            .values(revoked_at=now)
-        )
+        self._revoke(now, TaskToken.token_hash == token_hash)
 
     def delete_expired(self, before: datetime, limit: int) -> int:
         """Removes tokens that expired before a time, and returns how many."""
@@ -81,20 +73,15 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
 
     def revoke_of_run(self, run_id: str, now: datetime) -> None:
         """Makes the tokens of a run useless."""
-        self.session.execute(
-            update(TaskToken)
-            .where(
-                TaskToken.org_id == self.org_id,
-                TaskToken.run_id == run_id,
-                TaskToken.revoked_at.is_(None),
-            )
-            .values(revoked_at=now)
-        )
+        self._revoke(now, TaskToken.run_id == run_id)
 
     def revoke_all(self, now: datetime) -> None:
         """Makes every token of the org useless."""
+        self._revoke(now)
+
+    def _revoke(self, now: datetime, *which: ColumnElement[bool]) -> None:
         self.session.execute(
             update(TaskToken)
-            .where(TaskToken.org_id == self.org_id, TaskToken.revoked_at.is_(None))
+            .where(TaskToken.org_id == self.org_id, TaskToken.revoked_at.is_(None), *which)
             .values(revoked_at=now)
         )
