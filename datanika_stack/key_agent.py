@@ -109,11 +109,12 @@ class _Handler(socketserver.StreamRequestHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def handle(self) -> None:
-        if not self.server.may_ask(peer_of(self.connection)):
-            self._send({"ok": False, "error": "this process may not ask for the platform's keys"})
-            return
+        # Read first: who is still writing when the connection ends never reads why.
         line = self.rfile.readline(_LONGEST_REQUEST_BYTES)
-        self._send(_answer(self.server.held, line))
+        if self.server.may_ask(peer_of(self.connection)):
+            self._send(_answer(self.server.held, line))
+        else:
+            self._send({"ok": False, "error": "this process may not ask for the platform's keys"})
 
     def _send(self, answer: dict[str, Any]) -> None:
         self.wfile.write(json.dumps(answer).encode() + b"\n")

@@ -28,7 +28,7 @@ def test_who_finds_no_place_is_told_to_come_back(client: TestClient):
 
 def test_nor_is_there_one_for_other_work_with_passwords(client: TestClient, anonymous: TestClient):
     """Each of these costs as much as a login."""
-    email = "new@example.com"
+    email = f"{secrets.token_hex(6)}@example.com"
     invitation = client.post(
         f"/api/v1/orgs/{client.org}/invitations",  # type: ignore[attr-defined]
         json={"email": email, "role": "viewer"},
