@@ -36,7 +36,7 @@ class HeldKeys:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # A client that saw generation n of an agent before this one must see that it is another.
-        self._generation = time.time_ns() // 1_000_000
+        self._generation = time.time_ns()
         self._keys: list[dict[str, Any]] = []
 
     def __repr__(self) -> str:
