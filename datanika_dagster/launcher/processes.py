@@ -79,8 +79,14 @@ def harden_this_process() -> None:
         return
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    forbid_privileges()
     hide_this_process()
+
+
+def forbid_privileges() -> None:
+    """Where the system can: nothing that this process executes gains privileges."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def hide_this_process() -> None:

@@ -1,0 +1,13 @@
+"""What the operating system keeps a child of the worker host from.
+
+    fence = probe()                           # the host, once
+    fence.prepare(principal, surroundings)    # the host, before each fork
+    fence.enter(principal, surroundings)      # the child
+
+It knows users, namespaces, mounts and limits, and nothing of runs or of Dagster.
+"""
+
+from datanika_dagster.launcher.fence.barrier import Fence, probe
+from datanika_dagster.launcher.fence.surroundings import Level, Limits, Principal, Surroundings
+
+__all__ = ["Fence", "Level", "Limits", "Principal", "Surroundings", "probe"]
