@@ -13,7 +13,7 @@ from control_plane.access.captcha.service import Captcha
 from control_plane.access.key_store.uses import KeyUses
 from control_plane.access.oauth.registry import SignInProviders
 from control_plane.access.sessions.tokens import TokenSigner
-from control_plane.api import RESTORATIONS, ROOT_ROUTERS, USAGES, internal_router, public_router
+from control_plane.api import RESTORATIONS, USAGES, include_routers
 from control_plane.core import problems
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.mail import Mailer
@@ -55,8 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         setattr(app.state, name, service)
     problems.install(app)
     _add_middleware(app, settings)
-    for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
-        app.include_router(router)
+    include_routers(app)
     openapi.complete(app, settings.api_key_header)
     return app
 

@@ -13,7 +13,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from control_plane.access.caller import Require, RequireOperator, RequireService, current_user
-from control_plane.api import ROOT_ROUTERS, internal_router, public_router
+from control_plane.api import include_routers
 from control_plane.manifest.endpoints import org_of_reader
 
 OPEN: dict[str, str] = {
@@ -76,8 +76,7 @@ class Operation:
 def list_operations() -> list[Operation]:
     """Returns every operation of the application, sorted by path."""
     app = FastAPI()
-    for router in [*ROOT_ROUTERS, public_router(), internal_router()]:
-        app.include_router(router)
+    include_routers(app)
     found = operations_of(app)
     return sorted(found, key=lambda operation: (operation.path, operation.method))
 
