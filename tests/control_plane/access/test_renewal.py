@@ -145,6 +145,23 @@ def test_odd_tokens_are_refused(door: Door, token: str):
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [(timedelta(days=7, seconds=-60), 200), (timedelta(days=7, seconds=1), 401)],
+)
+def test_a_refresh_token_is_good_for_seven_days(door: Door, later: timedelta, status: int):
+    tokens = door.sign_up()
+    with transaction(door.factory) as session:
+        session.execute(
+            text(
+                "UPDATE user_sessions SET created_at = created_at - :later,"
+                " expires_at = expires_at - :later WHERE user_id = :user"
+            ),
+            {"later": later, "user": tokens["user"]["id"]},
+        )
+    assert renew(door, tokens["refresh_token"]).status_code == status
+
+
 class TestAbsoluteEnd:
     def test_no_session_lives_longer_than_90_days(self, door: Door):
         first = door.sign_up()

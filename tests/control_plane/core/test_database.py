@@ -45,3 +45,10 @@ def test_one_that_was_in_use_a_moment_ago_is_used_as_it_is(
     first = backend_of(pool_of_one)
     monkeypatch.setattr(pool_of_one.dialect, "do_ping", refuse)
     assert backend_of(pool_of_one) == first
+
+
+def test_no_statement_may_take_longer_than_the_limits_of_a_request(pool_of_one: Engine):
+    with pool_of_one.connect() as connection:
+        names = ("statement_timeout", "lock_timeout", "timezone")
+        limits = [connection.execute(text(f"SHOW {name}")).scalar_one() for name in names]
+    assert limits == ["30s", "10s", "UTC"]
