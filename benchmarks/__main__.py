@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import api, code_location, first_light, installation
+from benchmarks import api, code_location, first_light, installation, launch
 from benchmarks.harness import Measure, console, print_measures, write_result
 from benchmarks.workspace import Workspace
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "installation": installation.measure,
     "first_light": first_light.measure,
     "code_location": code_location.measure,
+    "launch": launch.measure,
     "api": api.measure,
 }
 DEFAULT_PORT = 18700

@@ -4,16 +4,14 @@ import json
 import subprocess
 import sys
 
-import psutil
-
 from benchmarks.harness import Measure, interleave, median_of
+from benchmarks.memory import pss_mb
 from benchmarks.workspace import BenchmarkError, Workspace
 from datanika_stack.polling import wait_for
 
 TABLES = 1000
 PSS_TARGET_MB = 130.0
 BUILD_TARGET_CPU_SECONDS = 1.0
-BYTES_PER_MB = 1_000_000
 START_TIMEOUT_SECONDS = 60.0
 
 
@@ -66,10 +64,4 @@ def _code_server_mb(workspace: Workspace) -> float:
 
     if not wait_for(is_running, timeout_seconds=START_TIMEOUT_SECONDS):
         raise BenchmarkError("The org's code server did not start.")
-    return max(map(_pss_mb, servers))
-
-
-def _pss_mb(pid: int) -> float:
-    """Returns the proportional set size; where the system has none, the unique set size."""
-    memory = psutil.Process(pid).memory_full_info()
-    return getattr(memory, "pss", memory.uss) / BYTES_PER_MB
+    return max(pss_mb([server]) for server in servers)

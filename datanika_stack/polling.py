@@ -6,12 +6,18 @@ from collections.abc import Callable
 _POLL_SECONDS = 0.3
 
 
-def wait_for(condition: Callable[[], bool], *, timeout_seconds: float) -> bool:
+def wait_for(
+    condition: Callable[[], bool],
+    *,
+    timeout_seconds: float,
+    interval_seconds: float = _POLL_SECONDS,
+) -> bool:
     """Asks `condition` until it holds.
 
     Args:
         condition: Cheap to ask.
         timeout_seconds: How long to ask.
+        interval_seconds: The pause between two questions.
 
     Returns:
         Whether it held in time.
@@ -20,5 +26,5 @@ def wait_for(condition: Callable[[], bool], *, timeout_seconds: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(_POLL_SECONDS)
+        time.sleep(interval_seconds)
     return True
