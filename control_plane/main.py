@@ -35,29 +35,39 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """Makes the application; settings come from the environment unless they are given."""
     settings = settings or get_settings()
     configure_logging()
-    closing = ExitStack()
-    services = _make_services(settings, closing)
+    app = assemble(settings)
+    equip(app, settings)
+    return app
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        with closing:
-            yield
 
+def assemble(settings: Settings) -> FastAPI:
+    """Makes the routes and what every request passes, without the services that they ask for."""
     # FastAPI's own pages load their scripts from a CDN, which a closed network does not reach.
     app = FastAPIOffline(
         redoc_url=None,
         title="Datanika",
         version="1",
         description="Extract, load, transform and data quality for many tenants, on Dagster.",
-        lifespan=lifespan,
+        lifespan=_lifespan,
     )
-    for name, service in services.items():
-        setattr(app.state, name, service)
     problems.install(app)
     _add_middleware(app, settings)
     include_routers(app)
     openapi.complete(app, settings.api_key_header)
     return app
+
+
+def equip(app: FastAPI, settings: Settings) -> None:
+    """Gives an application its services; its lifespan closes what has to be closed."""
+    app.state.closing = ExitStack()
+    for name, service in _make_services(settings, app.state.closing).items():
+        setattr(app.state, name, service)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    with app.state.closing:
+        yield
 
 
 def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from control_plane.core.clock import utc_now
 from control_plane.core.errors import Invalid, Throttled, Upstream
+from control_plane.core.trust import system_authorities
 
 TIMEOUT_SECONDS = 10.0
 # Fewer than the server's threads (40): a mail server that hangs leaves the rest for other requests.
@@ -45,7 +46,7 @@ class Mailer:
         self._server = None if url is None else _server(url)
         self._sender = sender
         self._sender_domain = _address(parseaddr(sender)[1]).domain
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls or system_authorities()
         self._places = threading.BoundedSemaphore(PARALLEL_MAILS)
 
     def __repr__(self) -> str:

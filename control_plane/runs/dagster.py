@@ -13,6 +13,7 @@ from typing import Any, cast
 import httpx
 
 from control_plane.core.errors import InvalidState, NotFound, Unavailable, Upstream
+from control_plane.core.trust import public_authorities
 from control_plane.runs import queries
 from datanika_manifest.names import location_name, org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
@@ -106,6 +107,7 @@ class DagsterClient:
             headers={"Authorization": f"Bearer {service_token}"},
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
+            verify=public_authorities(),
         )
 
     def close(self) -> None:

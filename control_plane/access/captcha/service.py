@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from control_plane.access.captcha.errors import CaptchaFailed, CaptchaUnavailable
+from control_plane.core.trust import public_authorities
 from control_plane.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -48,7 +49,9 @@ class Captcha:
         self._url = settings.recaptcha_url
         self._minimum_score = settings.recaptcha_minimum_score
         # No proxy and no credential of this machine's environment: only the settings count.
-        self._http = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.Client(
+            timeout=TIMEOUT_SECONDS, trust_env=False, verify=public_authorities()
+        )
 
     def __repr__(self) -> str:
         return "Captcha(***)"

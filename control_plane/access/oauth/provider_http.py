@@ -15,6 +15,7 @@ from authlib.oauth2.auth import ClientAuth  # pyright: ignore[reportMissingTypeS
 
 from control_plane.access.oauth.errors import ProviderFailed
 from control_plane.core.errors import Throttled
+from control_plane.core.trust import public_authorities
 
 TIMEOUT_SECONDS = 5.0
 DEADLINE_SECONDS = 10.0
@@ -36,6 +37,7 @@ class ProviderHttp:
         self._places = threading.BoundedSemaphore(MAXIMUM_PARALLEL)
         self._client = httpx.Client(
             trust_env=False,
+            verify=public_authorities(),
             follow_redirects=False,
             timeout=TIMEOUT_SECONDS,
             # Many people's sign-ins share this client: one's cookies are not for the next.

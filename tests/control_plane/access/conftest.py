@@ -14,8 +14,8 @@ from control_plane.access.permissions import Role
 from control_plane.access.users.repository import UserRepository
 from control_plane.access.users.service import make_operator
 from control_plane.core.database import make_session_factory, transaction
-from control_plane.main import create_app
 from control_plane.settings import Settings
+from tests.fixtures.applications import make_app
 
 PASSWORD = "correct horse battery"
 ADDRESSES = itertools.count(1)
@@ -29,7 +29,7 @@ class Door:
     """
 
     def __init__(self, settings: Settings, engine: Engine, stack: ExitStack) -> None:
-        self.app = create_app(settings)
+        self.app = make_app(settings)
         self.factory: sessionmaker[Session] = make_session_factory(engine)
         self._stack = stack
         self.client = self.from_elsewhere()

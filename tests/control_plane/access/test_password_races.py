@@ -13,6 +13,7 @@ from control_plane.audit.service import SYSTEM
 from control_plane.core.database import transaction
 from tests.control_plane.access.parallel import at_once
 
+pytestmark = pytest.mark.usefixtures("real_passwords")
 PASSWORD = "correct horse battery"
 
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from control_plane.access.users.passwords import hash_password, verify_password
+from control_plane.access.users.repository import UserRepository
+from control_plane.core.database import transaction
 from tests.control_plane.access.conftest import PASSWORD, Door
 
 WRONG = "wrong password"
@@ -39,7 +41,7 @@ class TestThrottlingOfAnAccount:
         assert "Too many attempts" in page.text
         assert int(page.headers["Retry-After"]) > 0
 
-    def test_a_refused_attempt_costs_no_bcrypt(self, open_door):
+    def test_a_refused_attempt_costs_no_bcrypt(self, open_door, real_passwords):
         door = open_door(failed_logins_per_account=1)
         email = nobody()
         door.log_in(email, WRONG)
@@ -60,7 +62,7 @@ class TestThrottlingOfAnAccount:
         assert door.log_in(email, WRONG).status_code == 401
         assert door.log_in(email).status_code == 429
 
-    def test_parallel_attempts_do_not_slip_by(self, open_door):
+    def test_parallel_attempts_do_not_slip_by(self, open_door, real_passwords):
         door = open_door(failed_logins_per_account=4)
         email = door.sign_up()["email"]
 
@@ -121,7 +123,7 @@ class TestWhatIsToldAboutAccounts:
         names = [sorted(a.headers) for a in answers]
         assert names[0] == names[1] == names[2]
 
-    def test_the_same_time_for_an_account_and_for_none(self, open_door):
+    def test_the_same_time_for_an_account_and_for_none(self, open_door, real_passwords):
         door = open_door(failed_logins_per_account=100)
         person = door.sign_up()
         for number in range(3):  # what is recorded in each of their orgs takes time, too
@@ -139,7 +141,14 @@ class TestWhatIsToldAboutAccounts:
         # Without bcrypt for unknown ones the difference would be all of it.
         assert abs(known - unknown) < 0.4 * max(known, unknown), (known, unknown)
 
-    def test_the_password_of_nobody_takes_as_long_as_one(self):
+    def test_bcrypt_has_twelve_rounds(self, door: Door, real_passwords):
+        email = door.sign_up()["email"]
+        with transaction(door.factory) as session:
+            person = UserRepository(session).find_by_email(email)
+        assert person is not None
+        assert str(person.password_hash).startswith("$2b$12$")
+
+    def test_the_password_of_nobody_takes_as_long_as_one(self, real_passwords):
         spent = []
         for password_hash in (None, hash_password("another password")):
             started_at = time.process_time()

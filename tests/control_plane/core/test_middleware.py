@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from control_plane.core.middleware import forwarded_address
-from control_plane.main import create_app
 from control_plane.settings import Settings
+from tests.fixtures.applications import make_app
 from tests.fixtures.control_plane import LiveApi
 
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
@@ -40,7 +40,7 @@ def test_the_first_hop_that_no_proxy_of_ours_vouches_for(headers: list[str], exp
     ("peer", "logged"), [("10.1.2.3", "203.0.113.9"), ("192.0.2.1", "192.0.2.1")]
 )
 def test_only_trusted_proxies_say_who_called(app, make_settings, session, peer: str, logged: str):
-    trusting = create_app(make_settings(trusted_proxies="10.0.0.0/8"))
+    trusting = make_app(make_settings(trusted_proxies="10.0.0.0/8"))
     trusting.state.session_factory = app.state.session_factory
     trusting.state.vault = app.state.vault
     body = {"email": f"{peer}@example.com", "password": "correct horse battery", "org_name": "X"}
@@ -105,7 +105,7 @@ class TestCrossOrigin:
         assert not [name for name in self.preflight(anonymous) if name.startswith("access-control")]
 
     def test_open_for_the_origins_of_the_settings(self, make_settings: Callable[..., Settings]):
-        client = TestClient(create_app(make_settings(cors_origins=self.ORIGIN)))
+        client = TestClient(make_app(make_settings(cors_origins=self.ORIGIN)))
         headers = self.preflight(client)
         assert headers["access-control-allow-origin"] == self.ORIGIN
         assert "access-control-allow-credentials" not in headers
@@ -126,7 +126,7 @@ class TestHeaders:
         assert "http" not in policy
 
     def test_https_is_kept(self, make_settings: Callable[..., Settings]):
-        client = TestClient(create_app(make_settings(public_url="https://data.example.com")))
+        client = TestClient(make_app(make_settings(public_url="https://data.example.com")))
         assert client.get("/health").headers["strict-transport-security"] == "max-age=31536000"
 
     def test_an_unexpected_error_has_them_too(self, app, caplog: pytest.LogCaptureFixture):

@@ -23,7 +23,6 @@ from control_plane.core.database import make_engine, make_session_factory, trans
 from control_plane.core.vault import Vault
 from control_plane.keys import password_wrapping
 from control_plane.keys.keyring import make_vault
-from control_plane.main import create_app
 from control_plane.settings import Settings
 from control_plane.tenancy.models import DataKey
 from control_plane.tenancy.secrets import OrgSecrets
@@ -31,6 +30,7 @@ from control_plane.tenancy.service import create_organization, list_org_ids
 from datanika_stack.key_agent import KeyAgent
 from datanika_stack.postgres import EmbeddedPostgres
 from tests.factories.access import make_user
+from tests.fixtures.applications import make_app
 from tests.fixtures.control_plane import Databases, migrate
 
 PASSWORD = "correct horse battery staple"
@@ -203,7 +203,7 @@ def serve(platform: Platform) -> Iterator[Callable[..., TestClient]]:
     clients: list[TestClient] = []
 
     def make(**values: object) -> TestClient:
-        application: FastAPI = create_app(platform.settings(**values))
+        application: FastAPI = make_app(platform.settings(**values))
         client = TestClient(application, raise_server_exceptions=False).__enter__()
         clients.append(client)
         client.headers["Authorization"] = f"Bearer {operator_token(platform, application)}"

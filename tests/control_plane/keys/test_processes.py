@@ -19,9 +19,9 @@ from control_plane.core.vault import KeyEncryptionKey
 from control_plane.keys.agent import TIMEOUT_SECONDS
 from control_plane.keys.agent import KeyAgent as AgentClient
 from control_plane.keys.unlocked import KeysInAgent
-from control_plane.main import create_app
 from datanika_stack.key_agent import KeyAgent
 from tests.control_plane.keys.conftest import PASSWORD, Platform, operator_token
+from tests.fixtures.applications import make_app
 from tests.fixtures.control_plane import ROOT
 from tests.fixtures.ports import free_port
 
@@ -107,7 +107,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> float:
 
 
 def test_two_processes_and_the_agent(platform: Platform, start: Callable[[], Server]):
-    token = operator_token(platform, create_app(platform.settings()))
+    token = operator_token(platform, make_app(platform.settings()))
     headers = {"Authorization": f"Bearer {token}"}
     one, two = start(), start()
     assert (one.state(token), two.state(token)) == ("uninitialized", "uninitialized")

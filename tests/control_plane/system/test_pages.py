@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from control_plane.access.users.service import create_user, make_operator
-from control_plane.main import create_app
 from control_plane.system.login_page import safe_next
+from tests.fixtures.applications import make_app
 
 DAGSTER = "http://127.0.0.1:8701/dagster"
 OWN = "http://127.0.0.1:8700"
@@ -87,7 +87,7 @@ class TestLogin:
         settings = make_settings(
             GOOGLE_CLIENT_ID="id", GOOGLE_CLIENT_SECRET="secret", GITHUB_CLIENT_ID="id"
         )
-        with TestClient(create_app(settings)) as client:
+        with TestClient(make_app(settings)) as client:
             page = client.get("/login", params={"next": f"{DAGSTER}/runs?a=1&b=2"}).text
         links = re.findall(r'href="(/api/auth/login/[^"]*)"', page)
         wanted = "http%3A%2F%2F127.0.0.1%3A8701%2Fdagster%2Fruns%3Fa%3D1%26b%3D2"
@@ -95,7 +95,7 @@ class TestLogin:
 
     def test_offers_a_password_link_where_mail_can_be_sent(self, make_settings, anonymous):
         settings = make_settings(smtp_url="smtp://127.0.0.1:25")
-        with TestClient(create_app(settings)) as client:
+        with TestClient(make_app(settings)) as client:
             assert 'href="/forgotten-password"' in client.get("/login").text
         assert "forgotten-password" not in anonymous.get("/login").text
 

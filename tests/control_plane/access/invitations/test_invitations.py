@@ -16,9 +16,9 @@ from control_plane.access.users.models import User
 from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org
 from control_plane.core.mail import Mailer
-from control_plane.main import create_app
 from tests.control_plane.core.mail_server import Mailbox, mail_server
 from tests.factories.access import access_headers, make_colleague, make_member
+from tests.fixtures.applications import make_app
 
 PASSWORD = "correct horse battery"
 NEWCOMER = "new@example.com"
@@ -224,7 +224,7 @@ class TestAccept:
     def test_works_with_sign_up_closed(
         self, client, path, make_settings, outer_connection, app, vault
     ):
-        closed = create_app(make_settings(sign_up="closed"))
+        closed = make_app(make_settings(sign_up="closed"))
         closed.state.session_factory, closed.state.vault = app.state.session_factory, vault
         token = token_of(invite(client, path))
         with TestClient(closed) as visitor:
@@ -387,7 +387,7 @@ class TestAccept:
         assert accept(anonymous, token, headers, password=PASSWORD).status_code == 403
 
     def test_guessing_is_slowed_down(self, app, client, path, make_settings, vault):
-        few = create_app(make_settings(failed_logins_per_address=3))
+        few = make_app(make_settings(failed_logins_per_address=3))
         few.state.session_factory, few.state.vault = app.state.session_factory, vault
         token = token_of(invite(client, path))
         with TestClient(few) as visitor:

@@ -12,6 +12,7 @@ from tests.control_plane.access.parallel import at_once
 from tests.control_plane.core.mail_server import Mailbox, mail_server
 from tests.fixtures.control_plane import LiveApi
 
+pytestmark = pytest.mark.usefixtures("real_passwords")
 PASSWORD = "correct horse battery"
 
 

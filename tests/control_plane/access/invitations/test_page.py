@@ -4,7 +4,7 @@ import re
 
 from fastapi.testclient import TestClient
 
-from control_plane.main import create_app
+from tests.fixtures.applications import make_app
 
 
 def test_holds_nothing_and_sends_no_form(anonymous: TestClient):
@@ -41,7 +41,7 @@ def test_warns_of_the_first_sign_in_by_a_provider_where_there_is_one(make_settin
         GITHUB_CLIENT_ID="id",
         GITHUB_CLIENT_SECRET="canary",
     )
-    with TestClient(create_app(configured)) as client:
+    with TestClient(make_app(configured)) as client:
         page = " ".join(client.get("/invitation").text.split())
     assert '<p id="unverified" hidden>' in page, "the script shows it where it is true"
     assert "first sign-in by Google or GitHub" in page

@@ -12,7 +12,6 @@ from control_plane.access.oauth.models import OAuthCode
 from control_plane.access.users.service import make_operator
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.tokens import hash_token
-from control_plane.main import create_app
 from tests.control_plane.access.oauth.conftest import (
     CONSOLE,
     Browser,
@@ -21,6 +20,7 @@ from tests.control_plane.access.oauth.conftest import (
     error_of,
     query_of,
 )
+from tests.fixtures.applications import make_app
 
 PROVIDERS = ("google", "github")
 
@@ -95,7 +95,7 @@ class TestRedirects:
             GITHUB_CLIENT_ID="id",
             GITHUB_CLIENT_SECRET="canary-secret",
         )
-        with TestClient(create_app(settings), base_url="https://data.example.com") as client:
+        with TestClient(make_app(settings), base_url="https://data.example.com") as client:
             answer = client.get("/api/auth/login/github", follow_redirects=False)
         assert "Secure" in answer.headers["set-cookie"]
         assert answer.headers["location"].startswith("https://github.com/login/oauth/authorize?")
