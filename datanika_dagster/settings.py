@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     task_token_fd: int | None = Field(
         default=None, description="Descriptor of a pipe that holds the run's task token."
     )
+    worker_uid_base: int = Field(
+        default=1_000_000,
+        ge=100_000,
+        le=2_000_000_000,
+        description="The first of the user ids that orgs' runs and jobs have where the stack is root.",
+    )
     api_key: SecretStr | None = Field(
         default=None, description="An API key with run scope, for runs from a shell."
     )

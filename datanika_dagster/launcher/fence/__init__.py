@@ -7,7 +7,9 @@
 It knows users, namespaces, mounts and limits, and nothing of runs or of Dagster.
 """
 
-from datanika_dagster.launcher.fence.barrier import Fence, probe
+from datanika_dagster.launcher.fence.barrier import Fence
+from datanika_dagster.launcher.fence.limits import LIMITS
+from datanika_dagster.launcher.fence.probing import probe
 from datanika_dagster.launcher.fence.surroundings import Level, Limits, Principal, Surroundings
 
-__all__ = ["Fence", "Level", "Limits", "Principal", "Surroundings", "probe"]
+__all__ = ["LIMITS", "Fence", "Level", "Limits", "Principal", "Surroundings", "probe"]

@@ -40,9 +40,10 @@ class Limits:
     Attributes:
         memory_bytes: Of private memory.
         cpu_seconds: Of processor time.
-        processes: How many processes and threads its user may have.
+        processes: How many processes it may have at once.
         open_files: How many descriptors it may have.
         file_bytes: How large one file may become.
+        disk_bytes: How much may lie in its working directory.
     """
 
     memory_bytes: int | None = None
@@ -50,6 +51,7 @@ class Limits:
     processes: int | None = None
     open_files: int | None = None
     file_bytes: int | None = None
+    disk_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,161 @@
+"""Looks from outside at what the processes of a child use together, and says what is too much.
+
+The kernel's own limits bind one process each. It reads `/proc` and working directories, and
+ends nothing itself.
+"""
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from datanika_dagster.launcher.fence.surroundings import Limits
+
+Excess = Literal["memory", "processes", "disk"]
+_KIB: Final = 1024
+_LARGEST_WALK: Final = 20_000
+"""So many files are counted; a directory with more is too much by itself."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A child and what it may use.
+
+    Attributes:
+        pid: The process that the host forked.
+        work_dir: Where it works.
+        limits: What it may use.
+        inherited_bytes: The private memory that it shares with the host since the fork.
+    """
+
+    pid: int
+    work_dir: Path
+    limits: Limits
+    inherited_bytes: int = 0
+
+
+def excesses(children: Iterable[Watched], *, with_disk: bool = False) -> dict[int, Excess]:
+    """Returns which children use too much of what, by their pid.
+
+    Args:
+        children: The host's children.
+        with_disk: Also count what lies in their directories, which takes longer.
+    """
+    watched = list(children)
+    trees = _trees([child.pid for child in watched]) if watched else {}
+    found: dict[int, Excess] = {}
+    for child in watched:
+        excess = _excess(child, trees.get(child.pid, []))
+        if excess is None and with_disk and _is_disk_exceeded(child):
+            excess = "disk"
+        if excess is not None:
+            found[child.pid] = excess
+    return found
+
+
+def memory_of(pids: Iterable[int], *, inherited_bytes: int = 0) -> int:
+    """Returns the private memory of processes in bytes.
+
+    Where the system shows it, a page that several of them share counts in parts; elsewhere what
+    each has inherited from the host is taken off.
+    """
+    return sum(_private_bytes(pid, inherited_bytes) for pid in pids)
+
+
+def private_bytes(pid: int) -> int:
+    """Returns the anonymous and shared memory that a process maps; 0 where it has gone."""
+    fields = _fields(f"/proc/{pid}/status")
+    return sum(fields.get(name, 0) for name in ("RssAnon", "RssShmem"))
+
+
+def _excess(child: Watched, pids: list[int]) -> Excess | None:
+    limits = child.limits
+    if limits.processes is not None and len(pids) > limits.processes:
+        return "processes"
+    if limits.memory_bytes is None:
+        return None
+    # The upper bound costs a tenth of the true figure.
+    if sum(private_bytes(pid) for pid in pids) <= limits.memory_bytes:
+        return None
+    used = memory_of(pids, inherited_bytes=child.inherited_bytes)
+    return "memory" if used > limits.memory_bytes else None
+
+
+def _is_disk_exceeded(child: Watched) -> bool:
+    limit = child.limits.disk_bytes
+    if limit is None:
+        return False
+    total = 0
+    for count, used in enumerate(_sizes(str(child.work_dir))):
+        total += used
+        if total > limit or count > _LARGEST_WALK:
+            return True
+    return False
+
+
+def _sizes(directory: str) -> Iterator[int]:
+    """Gives the disk space of every file below a directory that may change meanwhile."""
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:
+        return  # gone, or a link by now
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            yield entry.stat(follow_symlinks=False).st_blocks * 512
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(entry.path)
+
+
+def _trees(roots: list[int]) -> Mapping[int, list[int]]:
+    """Returns each root with its descendants, and whatever is in its session."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    sessions: defaultdict[int, list[int]] = defaultdict(list)
+    for pid, parent, session in _processes():
+        children[parent].append(pid)
+        sessions[session].append(pid)
+    return {root: _descendants(root, children, sessions[root]) for root in roots}
+
+
+def _descendants(root: int, children: Mapping[int, list[int]], others: list[int]) -> list[int]:
+    found = dict.fromkeys([root, *others])
+    waiting = list(found)
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            if child not in found:
+                found[child] = None
+                waiting.append(child)
+    return list(found)
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Gives process id, parent and session of every process that this one may see."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            # The name may hold blanks and brackets: the fields begin after the last bracket.
+            after = (entry / "stat").read_text().rpartition(")")[2].split()
+            yield int(entry.name), int(after[1]), int(after[3])
+
+
+def _private_bytes(pid: int, inherited_bytes: int) -> int:
+    # https://docs.kernel.org/filesystems/proc.html; only whoever may trace the process sees it.
+    fields = _fields(f"/proc/{pid}/smaps_rollup")
+    if "Pss_Anon" in fields:
+        return fields["Pss_Anon"] + fields.get("Pss_Shmem", 0)
+    return max(0, private_bytes(pid) - inherited_bytes)
+
+
+def _fields(path: str) -> dict[str, int]:
+    """Returns the lines `Name: 12 kB` of a file in bytes; nothing where it cannot be read."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(OSError):
+        for line in Path(path).read_text().splitlines():
+            name, _, rest = line.partition(":")
+            value = rest.split()
+            if len(value) == 2 and value[1] == "kB":
+                found[name] = int(value[0]) * _KIB
+    return found
