@@ -6,9 +6,10 @@ who can launch a run can also set tags.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Self
 
-from dagster import DagsterRun
+from dagster import DagsterEvent, DagsterEventType, DagsterRun
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import RunsFilter
@@ -16,7 +17,7 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
 
-from datanika_dagster import settings
+from datanika_dagster import run_signals, settings
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.names import org_of_location
@@ -24,6 +25,9 @@ from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
 
 PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
 """Tags that a new run may not bring along: they mean something because only we set them."""
+ENDINGS = frozenset(
+    {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+)
 
 
 class StampingRunStorage(PostgresRunStorage):
@@ -63,6 +67,14 @@ class StampingRunStorage(PostgresRunStorage):
         super().add_run_tags(
             run_id, {name: value for name, value in new_tags.items() if name != ORG_TAG}
         )
+
+    def handle_run_event(
+        self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None
+    ) -> None:
+        """Stores a run's new status; where it is an end, a place in the queue has become free."""
+        super().handle_run_event(run_id, event, update_timestamp)
+        if event.event_type in ENDINGS:
+            run_signals.send(self)
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Stores a backfill under the org of its code location or of all its assets."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from datanika_stack.base_environment import PYTHON
 from datanika_stack.health import socket_accepts
-from datanika_stack.locations import CodeLocation, write_workspace
+from datanika_stack.locations import CodeLocation, read_workspace, write_workspace
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.processes import ManagedProcess, ProcessSpec
 
@@ -87,10 +87,17 @@ class CodeServers:
         self._is_workspace_written = True
 
     def prepare(self) -> None:
-        """Makes the socket directory and a workspace file, so that Dagster can start."""
+        """Makes the socket directory and a workspace file, so that Dagster can start.
+
+        The file names the locations of before, although nobody listens there yet: the schedules of a
+        location that is in error wait, those of one that is missing are forgotten, and with them
+        which ticks they have missed (docs/decisions/0109-ticks-survive.md).
+        """
         make_private_directory(self._plan.socket_dir)
         self.remove_sockets()
-        write_workspace(self._plan.workspace_file, [])
+        known = read_workspace(self._plan.workspace_file)
+        sockets = [(name, self._plan.socket_dir / socket.name) for name, socket in known]
+        write_workspace(self._plan.workspace_file, sockets)
 
     def processes(self) -> list[ManagedProcess]:
         """Returns the processes, in no order that means anything."""

@@ -147,6 +147,28 @@ def write_workspace(path: Path, sockets: Iterable[tuple[str, Path]]) -> None:
         write_private(path, text)
 
 
+def read_workspace(path: Path) -> list[tuple[str, Path]]:
+    """Returns the name and the socket of each code location that the workspace file names.
+
+    Args:
+        path: `workspace.yaml` as `write_workspace` left it; one that is missing or was written by
+            others names none.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    entries = content.get("load_from") if isinstance(content, dict) else None
+    known: list[tuple[str, Path]] = []
+    for entry in entries if isinstance(entries, list) else []:
+        match entry:
+            case {"grpc_server": {"socket": str(socket), "location_name": str(name)}}:
+                known.append((name, Path(socket)))
+            case _:
+                return []
+    return known
+
+
 def _read(entry: Any) -> CodeLocation:
     match entry:
         case {"org_id": int(org_id), "org": str(org), "sha256": str(sha256), "token": str(token)}:

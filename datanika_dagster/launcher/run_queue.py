@@ -1,29 +1,39 @@
-"""Dagster's run queue, but nothing leaves it while the platform is sealed.
+"""Dagster's run queue, but it looks at once, and nothing leaves it while the platform is sealed.
 
 A run that was started then could get no credentials. It stays queued instead, keeps its place, uses up
 none of its attempts and says once in its own log what it waits for
-(docs/decisions/0076-runs-wait-while-sealed.md).
+(docs/decisions/0076-runs-wait-while-sealed.md). A launch holds up no other
+(docs/decisions/0110-the-queue-is-told.md).
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events import EngineEventData
+from dagster._core.instance.config import ConcurrencyConfig
+from dagster._core.storage.dagster_run import RunRecord
 from dagster._daemon.daemon import DaemonIterator
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
     QueuedRunCoordinatorDaemon,
 )
 
+from datanika_dagster.launcher import stranded_runs
+from datanika_dagster.launcher.launches import Launches
 from datanika_dagster.launcher.seal_knowledge import Seal, SealKnowledge, ask_control_plane
+from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
 from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 
+STRANDED_SECONDS = 5.0
 
-class SealedRunQueue(QueuedRunCoordinatorDaemon):
+
+class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
     """Starts queued runs, as the stock daemon does, but only while the platform is unsealed.
 
     Args:
-        interval_seconds: How often it looks at the queue.
+        interval_seconds: How often it looks at the queue when nobody tells it to.
         seal: What is known of the seal.
     """
 
@@ -33,6 +43,8 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
         self._was = Seal.UNKNOWN
         self._had_failure = False
         self._told: set[str] = set()
+        self._launches = Launches()
+        self._next_recovery = 0.0
 
     def run_iteration(
         self, workspace_process_context: Any, fixed_iteration_time: float | None = None
@@ -45,6 +57,37 @@ class SealedRunQueue(QueuedRunCoordinatorDaemon):
             yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
         elif now is Seal.SEALED:
             yield from self._tell_waiting_runs(workspace_process_context.instance)
+
+    def _dequeue_runs_iter_threaded(
+        self,
+        workspace_process_context: Any,
+        runs_to_dequeue: list[DagsterRun],
+        max_workers: int | None,
+        concurrency_config: ConcurrencyConfig,
+        fixed_iteration_time: float | None,
+    ) -> Iterator[None]:
+        def dequeue(run: DagsterRun, instance: DagsterInstance) -> bool:
+            workspace = workspace_process_context.create_request_context()
+            return self._dequeue_run(
+                instance, workspace, run, concurrency_config, fixed_iteration_time
+            )
+
+        yield from self._launches.start(
+            self._get_executor(max_workers),
+            workspace_process_context.instance,
+            {run.run_id: partial(dequeue, run) for run in runs_to_dequeue},
+        )
+
+    def _get_in_progress_run_records(self, instance: DagsterInstance) -> Sequence[RunRecord]:
+        records = super()._get_in_progress_run_records(instance)
+        if time.monotonic() < self._next_recovery:
+            return records
+        self._next_recovery = time.monotonic() + STRANDED_SECONDS
+        for run in (record.dagster_run for record in records):
+            is_starting = run.status is DagsterRunStatus.STARTING
+            if is_starting and not self._launches.is_under_way(run.run_id):
+                stranded_runs.recover(instance, run)
+        return records
 
     def _log_change(self, now: Seal) -> None:
         self._log_failure()

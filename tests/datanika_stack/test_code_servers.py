@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,40 @@ def test_a_full_disk_is_outlived(servers: CodeServers, plan: CodeServerPlan) -> 
     servers.sync(LOCATIONS[:1])
     assert list(workspace(plan)) == [LOCATIONS[0].name]
     assert not list(plan.dagster_home.glob(".workspace*"))
+
+
+class TestRestart:
+    def test_the_locations_of_before_stay_known_before_anything_is_published(
+        self, servers: CodeServers, plan: CodeServerPlan
+    ) -> None:
+        servers.sync(LOCATIONS)
+        before = workspace(plan)
+        assert before
+        CodeServers(plan).prepare()
+        assert workspace(plan) == before
+
+    def test_they_are_looked_for_where_this_start_puts_its_sockets(
+        self, servers: CodeServers, plan: CodeServerPlan
+    ) -> None:
+        servers.sync(LOCATIONS[:1])
+        moved = replace(plan, socket_dir=plan.socket_dir.with_name("elsewhere"))
+        CodeServers(moved).prepare()
+        assert workspace(plan) == {LOCATIONS[0].name: str(moved.socket_dir / "org_7.sock")}
+
+    def test_what_is_published_no_more_goes(
+        self, servers: CodeServers, plan: CodeServerPlan
+    ) -> None:
+        servers.sync(LOCATIONS)
+        again = CodeServers(plan)
+        again.prepare()
+        again.sync([])
+        assert workspace(plan) == {}
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "load_from: []", "[]", '{"load_from": 1}', '{"load_from": [{"python_module": "x"}]}'],
+    )
+    def test_a_file_of_another_form_names_nothing(self, plan: CodeServerPlan, content: str) -> None:
+        plan.workspace_file.write_text(content)
+        CodeServers(plan).prepare()
+        assert workspace(plan) == {}
