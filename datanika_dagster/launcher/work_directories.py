@@ -4,7 +4,9 @@ Each says which process it belongs to: what a killed process left behind is swep
 living one uses is not, whatever became of the process that made it.
 """
 
+import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +20,8 @@ UNOWNED_SECONDS = 600.0
 
 ELSEWHERE_SECONDS = 7 * 24 * 3600.0
 """An owner in another container, or before a restart of the machine, cannot be asked."""
+
+_NOTE_BYTES = 4096
 
 
 def create(parent: Path, prefix: str) -> Path:
@@ -43,13 +47,26 @@ def sweep(parent: Path) -> None:
 
 def _is_left_over(directory: Path) -> bool:
     try:
-        age_seconds = time.time() - directory.stat().st_mtime
-        owner_file = directory / OWNER
-        owner = worker.from_tag(owner_file.read_text()) if owner_file.exists() else None
+        age_seconds = time.time() - directory.lstat().st_mtime
     except FileNotFoundError:
         return False  # its owner has just removed it
+    owner = worker.from_tag(_note_in(directory))
     if owner is None:
         return age_seconds > UNOWNED_SECONDS
     if not worker.is_here(owner):
         return age_seconds > ELSEWHERE_SECONDS
     return not worker.is_alive(owner)
+
+
+def _note_in(directory: Path) -> str | None:
+    """Returns what `own` wrote; None where there is nothing, or what a tenant put there instead."""
+    try:
+        note = os.open(directory / OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(note)
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        return os.read(note, _NOTE_BYTES).decode(errors="replace") if is_ours else None
+    finally:
+        os.close(note)

@@ -10,6 +10,22 @@ It knows users, namespaces, mounts and limits, and nothing of runs or of Dagster
 from datanika_dagster.launcher.fence.barrier import Fence
 from datanika_dagster.launcher.fence.limits import LIMITS
 from datanika_dagster.launcher.fence.probing import probe
+from datanika_dagster.launcher.fence.single_trust import (
+    IsolationMissing,
+    ensure_allowed,
+    refuses,
+)
 from datanika_dagster.launcher.fence.surroundings import Level, Limits, Principal, Surroundings
 
-__all__ = ["LIMITS", "Fence", "Level", "Limits", "Principal", "Surroundings", "probe"]
+__all__ = [
+    "LIMITS",
+    "Fence",
+    "IsolationMissing",
+    "Level",
+    "Limits",
+    "Principal",
+    "Surroundings",
+    "ensure_allowed",
+    "probe",
+    "refuses",
+]

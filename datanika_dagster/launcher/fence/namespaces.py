@@ -8,6 +8,9 @@ from typing import NoReturn
 import datanika_dagster.launcher.fence.privileges as privileges
 import datanika_dagster.launcher.fence.system_calls as linux
 
+EXIT_BROKEN = 70
+"""EX_SOFTWARE of sysexits.h."""
+
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -87,7 +90,11 @@ def continue_inside(user: tuple[int, int] | None) -> int:
     ready, unready = os.pipe()
     child = os.fork()
     if child:
-        _wait_for(child, user, ready, held)
+        try:
+            _wait_for(child, user, ready, held)
+        finally:
+            # Whatever fails: what called this is the child's to go on with, and not this one's.
+            os._exit(EXIT_BROKEN)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(held)
     os.close(ready)
@@ -121,9 +128,10 @@ def _wait_for(child: int, user: tuple[int, int] | None, ready: int, held: int) -
 
 def _end_as(exit_code: int) -> NoReturn:
     if exit_code < 0:
-        signal.signal(-exit_code, signal.SIG_DFL)
+        if -exit_code != signal.SIGKILL:
+            signal.signal(-exit_code, signal.SIG_DFL)
         os.kill(os.getpid(), -exit_code)
-    os._exit(exit_code if exit_code >= 0 else 128 - exit_code)
+    os._exit(abs(exit_code))
 
 
 def _write_own(name: str, line: str) -> None:
