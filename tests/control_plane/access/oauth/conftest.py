@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.oauth.attempts import AttemptSigner
 from control_plane.core.database import transaction
+from control_plane.core.trust import public_authorities
 from control_plane.main import create_app
 from control_plane.settings import Settings
 from tests.control_plane.access.oauth.provider_servers import (
@@ -32,7 +33,7 @@ class Browser:
 
     def __init__(self, platform: str) -> None:
         self.platform = platform
-        self.http = httpx.Client(trust_env=False, timeout=20)
+        self.http = httpx.Client(trust_env=False, verify=public_authorities(), timeout=20)
 
     def get(self, path: str, **query: str) -> httpx.Response:
         return self.http.get(self.platform + path, params=query or None)
@@ -119,6 +120,7 @@ class Platform:
             f"{self.url}/api/v1/auth/signup",
             json={"email": email, "password": PASSWORD, "org_name": f"Org {secrets.token_hex(4)}"},
             trust_env=False,
+            verify=public_authorities(),
         )
         assert answer.status_code == 201, answer.text
         return answer.json()
@@ -126,7 +128,12 @@ class Platform:
     def call(self, method: str, path: str, token: str, **more: object) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.request(
-            method, f"{self.url}/api/v1{path}", headers=headers, trust_env=False, **more
+            method,
+            f"{self.url}/api/v1{path}",
+            headers=headers,
+            trust_env=False,
+            verify=public_authorities(),
+            **more,
         )
 
     def replace(self, monkeypatch: pytest.MonkeyPatch, **values: object) -> None:

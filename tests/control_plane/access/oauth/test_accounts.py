@@ -20,6 +20,7 @@ from control_plane.access.users.repository import UserRepository
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.clock import utc_now
 from control_plane.core.tokens import hash_token
+from control_plane.core.trust import public_authorities
 from control_plane.keys.keyring import make_vault
 from control_plane.settings import KeyProviderKind, SignUpMode
 from control_plane.tenancy.models import Organization
@@ -36,6 +37,7 @@ def log_in(platform: Platform, email: str) -> int:
         f"{platform.url}/api/v1/auth/login",
         json={"email": email, "password": PASSWORD},
         trust_env=False,
+        verify=public_authorities(),
     )
     return answer.status_code
 
@@ -103,6 +105,7 @@ class TestPreHijacking:
             f"{platform.url}/api/v1/orgs/{account['org']['slug']}",
             headers={"X-API-Key": account["api_key"]},
             trust_env=False,
+            verify=public_authorities(),
         )
         assert answer.status_code in (200, 401)
         return answer.status_code == 200
@@ -119,9 +122,15 @@ class TestPreHijacking:
             f"{platform.url}/api/v1/auth/refresh",
             json={"refresh_token": account["refresh_token"]},
             trust_env=False,
+            verify=public_authorities(),
         )
         assert renewed.status_code == 401, "refresh token"
-        seen = httpx.get(f"{platform.url}/internal/v1/session", cookies=cookies, trust_env=False)
+        seen = httpx.get(
+            f"{platform.url}/internal/v1/session",
+            cookies=cookies,
+            trust_env=False,
+            verify=public_authorities(),
+        )
         assert seen.status_code == 401, "cookie"
         assert not self.key_works(platform, account)
         with platform.transaction(account["org"]["id"]) as session:
@@ -182,7 +191,7 @@ class TestPreHijacking:
             assert all(session.scalars(select(ApiKey.revoked_at)).all())
         body = {"token": link.partition("#token=")[2], "password": PASSWORD}
         accept = f"{platform.url}/api/v1/auth/invitations/accept"
-        accepted = httpx.post(accept, json=body, trust_env=False)
+        accepted = httpx.post(accept, json=body, trust_env=False, verify=public_authorities())
         assert accepted.status_code == 404, accepted.text
 
     def test_happens_once(self, platform: Platform, browser: Browser, account):
@@ -203,6 +212,7 @@ class TestPreHijacking:
                     f"{platform.url}/api/v1/auth/login",
                     json={"email": email, "password": PASSWORD},
                     trust_env=False,
+                    verify=public_authorities(),
                 )
                 if answer.status_code == 200:
                     tokens.append(answer.json()["access_token"])
@@ -237,6 +247,7 @@ class TestPreHijacking:
             f"{platform.url}/api/v1/auth/login",
             json={"email": account["user"]["email"], "password": PASSWORD},
             trust_env=False,
+            verify=public_authorities(),
         )
         return answer.cookies["datanika_session"]
 

@@ -12,6 +12,7 @@ from control_plane.access.oauth.models import OAuthCode
 from control_plane.access.users.service import make_operator
 from control_plane.audit.models import AuditEntry, PlatformAuditEntry
 from control_plane.core.tokens import hash_token
+from control_plane.core.trust import public_authorities
 from tests.control_plane.access.oauth.conftest import (
     CONSOLE,
     Browser,
@@ -54,6 +55,7 @@ class TestNewAccount:
             f"{platform.url}/api/v1/auth/login",
             json={"email": email, "password": "x" * 12},
             trust_env=False,
+            verify=public_authorities(),
         )
         assert answer.status_code == 401
 
@@ -158,6 +160,7 @@ class TestExchange:
             json={"code": code},
             headers={"Origin": "https://console.example.com", "Sec-Fetch-Site": "cross-site"},
             trust_env=False,
+            verify=public_authorities(),
         )
         assert answer.status_code == 200
         assert "set-cookie" not in answer.headers
