@@ -48,13 +48,19 @@ class Fence:
     def prepare(self, principal: Principal, surroundings: Surroundings) -> None:
         """Gives a child's directories to its user; the host calls it before it forks.
 
+        What it may only read stays whose it is, and is opened to the org's group where it is ours.
+
         Raises:
             OSError: A directory is missing, is a link, or belongs to somebody else.
         """
-        user = self.user_of(principal) or (os.geteuid(), os.getegid())
-        ownership.give_fresh(surroundings.work_dir, user)
+        user = self.user_of(principal)
+        ownership.give_fresh(surroundings.work_dir, user or (os.geteuid(), os.getegid()))
+        if user is None:
+            return
         for directory in surroundings.writable:
             ownership.give(directory, user)
+        for directory in surroundings.readable:
+            ownership.share(directory, user[1])
 
     def fork(self, principal: Principal) -> int:
         """Forks like `os.fork`, in the way that makes `enter` cheap for this principal.
@@ -79,12 +85,12 @@ class Fence:
         unready = None
         if user is not None or (self.level is Level.NAMESPACES and principal.kind == "job"):
             unready = self._enter_namespaces(principal, surroundings, user)
+        # The org's own group: a run reads what its jobs have made, and nobody else does.
+        os.umask(0o077 if user is None else 0o027)
         os.chdir(surroundings.work_dir)
         limits.apply(surroundings.limits, is_shared_user=self.level is Level.NONE)
         if user is not None:
             privileges.become(*user)
-            # The org's own group: a run reads what its jobs have made, and nobody else does.
-            os.umask(0o027)
         elif unready is not None:
             privileges.drop_capabilities()
         privileges.harden()

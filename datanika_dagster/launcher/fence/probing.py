@@ -30,7 +30,7 @@ NOT_ROOT: Final = (
     "the stack is not root, so jobs of all orgs have one user, each in namespaces of its own"
 )
 # https://docs.kernel.org/admin-guide/sysctl/user.html, and Ubuntu's own.
-_SWITCHES: Final = (
+SWITCHES: Final = (
     ("/proc/sys/user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
     ("/proc/sys/kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
     (
@@ -39,6 +39,9 @@ _SWITCHES: Final = (
         "kernel.apparmor_restrict_unprivileged_userns=0",
     ),
 )
+READ_BY_ALL: Final = (os.__file__, pydantic.__file__, __file__, "/dev/urandom")
+"""The standard library, packages, our own code and devices: one of each."""
+
 _NO_ORG: Final = 0
 _REASON_BYTES: Final = 4096
 
@@ -92,7 +95,7 @@ def _try(fence: Fence, config: Settings, kind: Literal["run", "job"]) -> str | N
 
 def _look_around(fence: Fence, principal: Principal, around: Surroundings) -> None:
     fence.enter(principal, around)
-    for path in (os.__file__, pydantic.__file__, __file__, "/dev/urandom"):
+    for path in READ_BY_ALL:
         with Path(path).open("rb") as file:
             file.read(1)
     (around.work_dir / "tmp" / "trial").write_text("mine")
@@ -141,7 +144,7 @@ def _advice_for_root(refusal: str | None) -> str:
 
 
 def _advice_for_others() -> str:
-    for path, closed, opened in _SWITCHES:
+    for path, closed, opened in SWITCHES:
         with contextlib.suppress(OSError):
             if Path(path).read_text().strip() == closed:
                 return f"; as root: sysctl {opened}"

@@ -62,6 +62,7 @@ def _tell(action: Callable[[], Any], writing: int) -> None:
     try:
         os.setsid()
         faulthandler.disable()
+        os.umask(0o077)  # as the host's children have it
         content["said"] = action()
     except BaseException as error:  # noqa: BLE001 - the process ends with this
         traceback.print_exc()

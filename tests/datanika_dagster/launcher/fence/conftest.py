@@ -5,6 +5,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,13 @@ SECRET = "another org's password"
 
 @pytest.fixture
 def home() -> Iterator[Path]:
+    with made_home() as directory:
+        yield directory
+
+
+@contextmanager
+def made_home() -> Iterator[Path]:
+    """Makes a home with another org's work in it."""
     # Not pytest's: nobody but root passes those.
     directory = Path(tempfile.mkdtemp(prefix="dnf", dir="/tmp"))
     directory.chmod(0o711)
@@ -36,20 +45,26 @@ def machine_at(level: Level, home: Path) -> Machine:
         pytest.skip("NOT TESTED: the fence is Linux's")
     if level is Level.USERS and os.geteuid() != 0:
         pytest.skip("NOT TESTED: users of orgs need root")
-    machine = Machine(level, home)
+    found, reason = found_level(level)
+    if found != level:
+        pytest.skip(f"NOT TESTED: this machine has no fence of level {level}: {reason}")
     if level is Level.NAMESPACES:
         give_all(home)
-    found = (
-        [probe(machine.config).level, ""]
-        if level is Level.USERS
-        else as_ordinary(home, lambda: list(_level_and_reason(machine)))
-    )
-    if found[0] != level:
-        pytest.skip(f"NOT TESTED: this machine has no fence of level {level}: {found[1]}")
-    return machine
+    return Machine(level, home)
 
 
-def _level_and_reason(machine: Machine) -> tuple[str, str]:
+@cache
+def found_level(level: Level) -> tuple[str, str]:
+    """Returns what a host finds that could have that level, and why it is not more."""
+    with made_home() as home:
+        machine = Machine(level, home)
+        if level is Level.USERS:
+            return level_and_reason(machine)
+        give_all(home)
+        return tuple(as_ordinary(home, lambda: level_and_reason(machine)))
+
+
+def level_and_reason(machine: Machine) -> tuple[str, str]:
     fence = probe(machine.config)
     return fence.level, fence.reason
 

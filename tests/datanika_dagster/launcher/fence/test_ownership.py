@@ -69,6 +69,29 @@ def test_an_orgs_directory_goes_with_what_is_in_it_once(tmp_path, foreign):
     assert owner(foreign / "file") == 0
 
 
+def test_what_is_ours_to_read_is_opened_to_the_group_alone(tmp_path, foreign):
+    directory = tmp_path / "tenant_1"
+    directory.mkdir(mode=0o700)
+    (directory / "model.sql").write_text("select 1")
+    (directory / "model.sql").chmod(0o600)
+    (directory / "link").symlink_to(foreign / "file")
+    ownership.share(directory, TENANT[1])
+    assert directory.stat().st_mode & 0o777 == 0o750
+    assert (directory / "model.sql").stat().st_mode & 0o777 == 0o640
+    for path in (directory, directory / "model.sql"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (0, TENANT[1])
+    assert (foreign / "file").stat().st_gid == 0
+
+
+def test_a_shared_tree_that_tenants_own_is_left_alone(tmp_path, foreign):
+    directory = tmp_path / "tenant_1"
+    directory.mkdir()
+    ownership.give(directory, TENANT)
+    os.link(foreign / "file", directory / "hard")
+    ownership.share(directory, TENANT[1])
+    assert (foreign / "file").stat().st_gid == 0
+
+
 def test_removing_what_a_tenant_left_follows_no_link(tmp_path, foreign):
     directory = tmp_path / "job"
     directory.mkdir()
