@@ -33,6 +33,9 @@ ENDINGS = frozenset(
 class StampingRunStorage(PostgresRunStorage):
     """PostgreSQL run storage that stamps the org and checks lineage."""
 
+    _has_stats_columns = False
+    _has_backfill_column = False
+
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
@@ -75,6 +78,18 @@ class StampingRunStorage(PostgresRunStorage):
         super().handle_run_event(run_id, event, update_timestamp)
         if event.event_type in ENDINGS:
             run_signals.send(self)
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Tells whether these columns are there; they stay, and each question reads the catalogue."""
+        if not self._has_stats_columns:
+            self._has_stats_columns = super().has_run_stats_index_cols()
+        return self._has_stats_columns
+
+    def has_backfill_id_column(self) -> bool:
+        """Tells whether this column is there; it stays, and each question reads the catalogue."""
+        if not self._has_backfill_column:
+            self._has_backfill_column = super().has_backfill_id_column()
+        return self._has_backfill_column
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Stores a backfill under the org of its code location or of all its assets."""

@@ -17,6 +17,7 @@ from dagster._core.launcher.base import (
     RunLauncher,
     WorkerStatus,
 )
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 
@@ -74,6 +75,8 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         except ControlPlaneUnreachable as error:
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
+            # It would be refused again.
+            self._instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: "0"})
             self._instance.report_run_failed(run, f"The run was refused: {error}")
             return
         self._start(run, planned, token)

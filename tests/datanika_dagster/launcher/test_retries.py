@@ -1,0 +1,129 @@
+"""A run whose process died is done again, once and at once; what a person or the data ended is not."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import dagster as dg
+import pytest
+from dagster import DagsterRunStatus
+from dagster._daemon.daemon import MonitoringDaemon
+
+from datanika_dagster.launcher import worker
+from datanika_dagster.launcher.run_queue import SealedRunQueue
+from datanika_dagster.launcher.run_retries import PromptRunRetries
+from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import MANIFEST_TAG
+from tests.datanika_dagster.launcher.conftest import FLIGHTS, PLANES
+from tests.datanika_dagster.support.graphql import terminate
+from tests.datanika_dagster.support.waiting import wait_for
+
+NEVER_SECONDS = 3600
+# Dagster's own, where there is no cursor yet.
+pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")
+
+
+@contextmanager
+def running(stack, *daemons):
+    """Daemons in threads, as dagster-daemon runs them."""
+    stop = threading.Event()
+
+    def loop(daemon):
+        daemon._logger = logging.getLogger("datanika_dagster.tests.daemon")
+        with daemon:
+            daemon.run_daemon_loop(stack.context, "tests", stop, 1, 1)
+
+    threads = [threading.Thread(target=loop, args=[daemon]) for daemon in daemons]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture
+def daemons(stack):
+    retries = PromptRunRetries(interval_seconds=NEVER_SECONDS)
+    # Its first look starts where the log ends.
+    list(retries.run_iteration(stack.context))
+    queue = SealedRunQueue(interval_seconds=1)
+    with running(stack, queue, retries, MonitoringDaemon(interval_seconds=2)):
+        yield
+
+
+def retries_of(stack, run_id):
+    return stack.instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))
+
+
+def holding(stack):
+    """Keeps the run's load from ending, so that it can be killed in the middle."""
+    connection = stack.source.connect()
+    connection.autocommit = False
+    connection.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
+    return connection
+
+
+@pytest.mark.usefixtures("daemons")
+class TestKilledWorker:
+    def test_the_run_fails_and_is_done_again_with_the_current_manifest(self, stack):
+        with holding(stack):
+            run_id = stack.queue(FLIGHTS)
+            wait_for(lambda: "Started execution of step" in stack.log(run_id), 60)
+            of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
+            os.kill(of_run.pid, signal.SIGKILL)
+            killed = time.monotonic()
+            assert stack.finished(run_id, 10).status is DagsterRunStatus.FAILURE
+            failed_seconds = time.monotonic() - killed
+            (retry,) = wait_for(lambda: retries_of(stack, run_id), 20)
+            begun = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED)
+            wait_for(lambda: stack.run(retry.run_id).status in begun, 20)
+            assert failed_seconds <= 5, failed_seconds
+            assert time.monotonic() - killed <= 10
+        assert stack.finished(retry.run_id).status is DagsterRunStatus.SUCCESS
+        assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
+        assert len(retries_of(stack, run_id)) == 1
+        assert stack.run(retry.run_id).tags[MANIFEST_TAG] == stack.control_plane.current["acme"]
+
+    def test_a_retry_that_is_killed_is_not_done_again(self, stack):
+        with holding(stack):
+            run_id = stack.queue(FLIGHTS)
+            self.kill(stack, run_id)
+            (retry,) = wait_for(lambda: retries_of(stack, run_id), 20)
+            self.kill(stack, retry.run_id)
+            time.sleep(2)
+            assert retries_of(stack, retry.run_id) == []
+            assert stack.run(retry.run_id).tags["dagster/will_retry"] == "false"
+
+    def kill(self, stack, run_id):
+        of_run = wait_for(lambda: worker.from_tag(stack.run(run_id).tags.get(WORKER_TAG)), 60)
+        os.kill(of_run.pid, signal.SIGKILL)
+        assert stack.finished(run_id, 20).status is DagsterRunStatus.FAILURE
+
+
+@pytest.mark.usefixtures("daemons")
+class TestNotDoneAgain:
+    def test_what_was_cancelled_refused_or_wrong(self, stack):
+        with holding(stack):
+            cancelled = stack.queue(FLIGHTS)
+            wait_for(lambda: stack.run(cancelled).status is DagsterRunStatus.STARTED, 60)
+            assert terminate(stack.context, cancelled) == "TerminateRunSuccess"
+            assert stack.finished(cancelled, 30).status is DagsterRunStatus.CANCELED
+        stack.control_plane.refusal = (403, "No.")
+        refused = stack.queue(FLIGHTS)
+        assert stack.finished(refused, 30).status is DagsterRunStatus.FAILURE
+        stack.control_plane.refusal = None
+        stack.source.execute("ALTER TABLE planes RENAME TO aircraft")
+        try:
+            wrong = stack.queue(PLANES)
+            assert stack.finished(wrong, 60).status is DagsterRunStatus.FAILURE
+        finally:
+            stack.source.execute("ALTER TABLE aircraft RENAME TO planes")
+        time.sleep(2)
+        for run_id in (cancelled, refused, wrong):
+            assert retries_of(stack, run_id) == [], stack.log(run_id)
