@@ -96,7 +96,6 @@ def _migrated(pg: EmbeddedPostgres) -> str:
         app=make_url(url("datanika_app", "datanika")),
         owner=make_url(url("datanika_owner", "datanika")),
         dagster=make_url(url("dagster", "dagster", "psycopg2")),
-        dagster_reader=make_url(url("dagster_reader", "dagster", "psycopg2")),
         provisioner=make_url(url("datanika_provisioner", "postgres")),
         admin=make_url(pg.url()),
     )

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     dagster_storage_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy URL of Dagster's storage (postgresql+psycopg2)."
     )
+    dagster_login_key: SecretStr | None = Field(
+        default=None, description="Makes the passwords of orgs' logins in Dagster's storage."
+    )
     control_plane_url: str = Field(
         default="http://127.0.0.1:8700", description="Where runs reach the control plane."
     )

@@ -2,23 +2,30 @@
 
 Every process that writes runs (webserver, daemon, run, shell) uses this class by `dagster.yaml`.
 The tag `datanika/org` comes from the code location a run originates from, never from the caller:
-who can launch a run can also set tags.
+who can launch a run can also set tags. What row-level security goes by is a table beside the tags,
+written in the same transaction as the run (`row_security/`).
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
+import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, DagsterRun
+from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._serdes import ConfigurableClassData
+from dagster._time import get_current_datetime
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy.exc import IntegrityError
 
 from datanika_dagster import run_signals, settings
 from datanika_dagster.errors import RunRefused
+from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.names import org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
@@ -48,6 +55,7 @@ class StampingRunStorage(PostgresRunStorage):
 
         Raises:
             RunRefused: It claims a parent or root run of another org.
+            DagsterRunAlreadyExists: There is a run of that id.
         """
         org = _org_of(dagster_run)
         self._check_lineage(dagster_run, org)
@@ -55,7 +63,9 @@ class StampingRunStorage(PostgresRunStorage):
         if dagster_run.parent_run_id:
             # A retry is given its parent's tags, and is not what that request launched.
             tags.pop(LAUNCH_TAG, None)
-        return super().add_run(dagster_run.with_tags(tags))
+        stamped = dagster_run.with_tags(tags)
+        self._insert(stamped, org)
+        return stamped
 
     def add_historical_run(self, dagster_run: DagsterRun, run_creation_time: Any) -> DagsterRun:
         """Refuses: nothing here imports runs, and they would not be stamped.
@@ -95,6 +105,38 @@ class StampingRunStorage(PostgresRunStorage):
         """Stores a backfill under the org of its code location or of all its assets."""
         tags = _stamped(partition_backfill.tags, _org_of_backfill(partition_backfill))
         super().add_backfill(partition_backfill._replace(tags=tags))
+
+    def _init_db(self) -> None:
+        """Makes Dagster's tables and ours beside them."""
+        super()._init_db()
+        with self.connect() as connection:
+            for statement in OWNER_TABLES:
+                connection.execute(db.text(statement))
+
+    def _insert(self, run: DagsterRun, org: str | None) -> None:
+        """Stores a run, its tags and its owner, or none of them.
+
+        As `SqlRunStorage._core_add_run` (dagster 1.13.27), which commits after each statement: an
+        org's login must never miss a run of its own, nor see one that is nobody's yet.
+        """
+        values = self._get_run_insertion_values(run, get_current_datetime())
+        tags = run.tags_for_storage()
+        snapshots = {id_ for id_ in (run.job_snapshot_id, run.execution_plan_snapshot_id) if id_}
+        with self.connect() as shared:
+            connection = shared.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                try:
+                    connection.execute(RunsTable.insert().values(**values))
+                except IntegrityError as error:
+                    raise DagsterRunAlreadyExists from error
+                if tags:
+                    rows = [{"run_id": run.run_id, "key": k, "value": v} for k, v in tags.items()]
+                    connection.execute(RunTagsTable.insert(), rows)
+                if org:
+                    connection.execute(db.text(OWN_RUN), {"run_id": run.run_id, "org": org})
+                    for snapshot_id in sorted(snapshots):
+                        owned = {"snapshot_id": snapshot_id, "org": org}
+                        connection.execute(db.text(OWN_SNAPSHOT), owned)
 
     def _check_lineage(self, run: DagsterRun, org: str | None) -> None:
         ancestors = {run_id for run_id in (run.parent_run_id, run.root_run_id) if run_id}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from datanika_dagster.run_logins import reader_url_of
 from datanika_stack.base_environment import PYTHON
 from datanika_stack.health import socket_accepts
 from datanika_stack.locations import CodeLocation, read_workspace, write_workspace
@@ -29,8 +30,9 @@ class CodeServerPlan:
         socket_dir: Where they listen; only webserver and daemon may open it.
         log_dir: Where they log.
         control_plane_url: Where they fetch their manifest.
-        dagster_reader_url: Dagster's storage with a role that can only read; evaluating a
-            schedule opens the instance.
+        dagster_storage_url: Dagster's storage; any login in it is replaced by the org's own.
+        dagster_login_key: Makes that login's password. It can only read the org's own rows;
+            evaluating a schedule opens the instance.
         environment: The bare environment of a process.
     """
 
@@ -38,7 +40,8 @@ class CodeServerPlan:
     socket_dir: Path
     log_dir: Path
     control_plane_url: str
-    dagster_reader_url: str = field(repr=False)
+    dagster_storage_url: str = field(repr=False)
+    dagster_login_key: str = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
 
     def socket(self, org_id: int) -> Path:
@@ -67,7 +70,9 @@ class CodeServerPlan:
             "DATANIKA_ORG": location.org,
             "DATANIKA_MANIFEST": location.sha256,
             "DATANIKA_CONTROL_PLANE_URL": self.control_plane_url,
-            "DATANIKA_DAGSTER_STORAGE_URL": self.dagster_reader_url,
+            "DATANIKA_DAGSTER_STORAGE_URL": reader_url_of(
+                self.dagster_storage_url, location.org_id, self.dagster_login_key
+            ),
             "DATANIKA_SERVICE_TOKEN": location.token,
         }
         name = f"code_server_{location.org_id}"

@@ -27,7 +27,7 @@ def compose_env() -> str:
         "DATANIKA_OWNER_PASSWORD": secrets.owner_password,
         "DATANIKA_APP_PASSWORD": secrets.app_password,
         "DATANIKA_DAGSTER_PASSWORD": secrets.dagster_password,
-        "DATANIKA_DAGSTER_READER_PASSWORD": secrets.dagster_reader_password,
+        "DATANIKA_DAGSTER_LOGIN_KEY": secrets.dagster_login_key,
         "DATANIKA_PROVISIONER_PASSWORD": secrets.provisioner_password,
         "DATANIKA_OPERATOR_PASSWORD": secrets.operator_password,
         "DATANIKA_WAREHOUSE_NAME_KEY": secrets.warehouse_name_key,

@@ -11,12 +11,14 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
+from datanika_dagster.row_security.statements import READERS, RUNS
 from datanika_stack.endpoints import DatabaseEndpoints, dsn_of
 from datanika_stack.errors import StackError
 
 WAREHOUSE_TEMPLATE: Final = "datanika_warehouse_template"
 # Member: each org's role that writes. Holds what the template withdraws but loading needs.
 WAREHOUSE_WRITERS: Final = "datanika_warehouse_writers"
+_SHARED_READER: Final = "dagster_reader"
 _TIMEOUT_SECONDS: Final = 10
 
 # Of no use to loading and transforming, but ways to reach past one's own tables: large objects
@@ -28,6 +30,8 @@ _WITHDRAWN_FUNCTIONS: Final = r"""
            OR p.proname ~ '^pg_(try_)?advisory_'
            OR p.proname IN ('pg_lock_status', 'pg_blocking_pids', 'pg_safe_snapshot_blocking_pids',
                             'pg_prepared_xact', 'pg_get_backend_memory_contexts'))
+      AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS granted
+                  WHERE granted.grantee = 0)
     ORDER BY 1
 """
 # One upload at a time appends to a table (docs/decisions/0041); locks end at the database's border.
@@ -69,18 +73,17 @@ def _ensure_on_server(endpoints: DatabaseEndpoints, admin: URL) -> None:
         for url in (endpoints.app, endpoints.owner, endpoints.dagster, endpoints.provisioner)
     )
     with _connect(admin) as connection:
-        for url in (endpoints.app, endpoints.owner, endpoints.dagster, endpoints.dagster_reader):
+        for url in (endpoints.app, endpoints.owner, endpoints.dagster):
             _ensure_role(connection, url, "NOCREATEDB NOCREATEROLE")
         _ensure_role(connection, endpoints.provisioner, "CREATEDB CREATEROLE")
-        _ensure_writers(connection, provisioner)
+        for group in (WAREHOUSE_WRITERS, RUNS, READERS):
+            _ensure_group(connection, group, provisioner)
         _ensure_database(connection, _database(endpoints.owner), owner)
         _ensure_database(connection, _database(endpoints.dagster), dagster)
         _ensure_database(connection, WAREHOUSE_TEMPLATE, _user(admin))
         _run(connection, "ALTER DATABASE {} IS_TEMPLATE true", WAREHOUSE_TEMPLATE)
         _close_to_public(connection)
         _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", _database(endpoints.app), app)
-        reader = _user(endpoints.dagster_reader)
-        _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", _database(endpoints.dagster), reader)
         maintenance = _database(endpoints.provisioner)
         _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", maintenance, provisioner)
         # Only a superuser may set it otherwise; the warehouses' roles get it from the provisioner.
@@ -106,11 +109,12 @@ def _ensure_role(connection: psycopg.Connection, url: URL, powers: str) -> None:
     )
 
 
-def _ensure_writers(connection: psycopg.Connection, provisioner: str) -> None:
-    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [WAREHOUSE_WRITERS])
+def _ensure_group(connection: psycopg.Connection, group: str, provisioner: str) -> None:
+    """Makes a role whose members the provisioner may choose, and which it need not use itself."""
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [group])
     if known.fetchone() is None:
-        _run(connection, "CREATE ROLE {} NOLOGIN", WAREHOUSE_WRITERS)
-    _run(connection, "GRANT {} TO {} WITH ADMIN OPTION", WAREHOUSE_WRITERS, provisioner)
+        _run(connection, "CREATE ROLE {} NOLOGIN", group)
+    _run(connection, "GRANT {} TO {} WITH ADMIN OPTION", group, provisioner)
 
 
 def _ensure_database(connection: psycopg.Connection, name: str, owner: str) -> None:
@@ -143,12 +147,23 @@ def _ensure_control_plane_grants(endpoints: DatabaseEndpoints, admin: URL) -> No
     with _connect(admin, _database(endpoints.dagster)) as connection:
         _run(connection, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
         _run(connection, "ALTER SCHEMA public OWNER TO {}", _user(endpoints.dagster))
-        # A code server opens the instance to evaluate a schedule, and writes nothing.
-        dagster, reader = _user(endpoints.dagster), _user(endpoints.dagster_reader)
-        _run(connection, "GRANT USAGE ON SCHEMA public TO {}", reader)
-        _run(connection, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", reader)
-        defaults = "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public "
-        _run(connection, defaults + "GRANT SELECT ON TABLES TO {}", dagster, reader)
+        _retire_shared_reader(connection)
+        _withdraw_functions(connection)
+
+
+def _retire_shared_reader(connection: psycopg.Connection) -> None:
+    """Removes the one login that all code servers had before each org's had its own."""
+    found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [_SHARED_READER])
+    if found.fetchone() is not None:
+        _run(connection, "DROP OWNED BY {}", _SHARED_READER)
+        _run(connection, "DROP ROLE {}", _SHARED_READER)
+
+
+def _withdraw_functions(connection: psycopg.Connection) -> None:
+    """Takes from PUBLIC what reaches past one's own rows; nothing to do the second time."""
+    for (signature,) in connection.execute(_WITHDRAWN_FUNCTIONS).fetchall():
+        withdraw = f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"
+        connection.execute(sql.SQL(withdraw))  # pyright: ignore[reportArgumentType]
 
 
 def _ensure_template_content(admin: URL) -> None:
@@ -164,9 +179,7 @@ def _ensure_template_content(admin: URL) -> None:
             return
         with _connect(admin, WAREHOUSE_TEMPLATE) as template:
             _run(template, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
-            for (signature,) in template.execute(_WITHDRAWN_FUNCTIONS).fetchall():
-                withdraw = f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"
-                template.execute(sql.SQL(withdraw))  # pyright: ignore[reportArgumentType]
+            _withdraw_functions(template)
             for signature in _WRITERS_FUNCTIONS:
                 grant = f"GRANT EXECUTE ON FUNCTION {signature} TO {{}}"
                 _run(template, grant, WAREHOUSE_WRITERS)

@@ -15,9 +15,10 @@ from typing import Final
 
 from datanika_stack.base_environment import base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
+from datanika_stack.dagster_logins import DagsterLogins, ReadyOrgs, RemoteLogins
 from datanika_stack.databases import ensure_databases
 from datanika_stack.endpoints import (
-    dagster_reader_endpoint,
+    dagster_storage_endpoint,
     external_endpoints,
     provisioner_endpoint,
     text_of,
@@ -32,7 +33,7 @@ from datanika_stack.preparation import install_dagster_home, migrate_control_pla
 from datanika_stack.process_tree import reap_orphans
 from datanika_stack.processes import ManagedProcess
 from datanika_stack.provision import Provisioner
-from datanika_stack.provision_server import ProvisionServer
+from datanika_stack.provision_server import ProvisionServer, login_operations, warehouse_operations
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings, control_plane_variables
 
@@ -76,12 +77,12 @@ def migrate_deployment(settings: StackSettings, report: Callable[[str], None]) -
         "DAGSTER_HOME": str(dagster_home),
         "DATANIKA_DAGSTER_STORAGE_URL": text_of(endpoints.dagster),
     }
-    migrate_dagster(endpoints.dagster, environment, log_file)
+    migrate_dagster(endpoints.dagster, endpoints.provisioner, environment, log_file)
     report("done")
 
 
 def serve_provisioner(settings: StackSettings) -> None:
-    """Serves requests for warehouses until SIGTERM.
+    """Serves requests for warehouses and for orgs' logins, each on its socket, until SIGTERM.
 
     Raises:
         StackError: A variable is missing.
@@ -90,16 +91,24 @@ def serve_provisioner(settings: StackSettings) -> None:
         raise StackError("DATANIKA_PROVISIONER_SOCKET must be set")
     if settings.warehouse_name_key is None:
         raise StackError("DATANIKA_WAREHOUSE_NAME_KEY must be set")
-    provisioner = Provisioner(
-        provisioner_endpoint(settings), settings.warehouse_name_key.get_secret_value()
-    )
-    server = ProvisionServer(provisioner, settings.provisioner_socket)
-    server.start()
+    if settings.logins_socket is None:
+        raise StackError("DATANIKA_LOGINS_SOCKET must be set")
+    url = provisioner_endpoint(settings)
+    provisioner = Provisioner(url, settings.warehouse_name_key.get_secret_value())
+    logins = DagsterLogins(url, dagster_storage_endpoint(settings), _login_key(settings))
+    operations = warehouse_operations(provisioner, logins)
+    servers = [
+        ProvisionServer(operations, settings.provisioner_socket),
+        ProvisionServer(login_operations(logins), settings.logins_socket),
+    ]
+    for server in servers:
+        server.start()
     try:
         with _until_told_to_stop() as stop:
             stop.wait()
     finally:
-        server.close()
+        for server in servers:
+            server.close()
 
 
 def serve_keys(settings: StackSettings) -> None:
@@ -128,13 +137,15 @@ def serve_code_locations(settings: StackSettings) -> None:
     """
     if settings.control_plane_url is None:
         raise StackError("DATANIKA_CONTROL_PLANE_URL must be set")
+    if settings.logins_socket is None:
+        raise StackError("DATANIKA_LOGINS_SOCKET must be set")
     home = Home.at(settings.home)
     dagster_home = settings.dagster_home or home.dagster_home
     home.logs_dir.mkdir(parents=True, exist_ok=True)
     servers = CodeServers(_code_server_plan(settings, home, dagster_home))
     servers.prepare()
     source = LocationSource(InternalApi(settings.control_plane_url, _supervisor_token(settings)))
-    poller = LocationPoller(source)
+    poller = LocationPoller(source, ReadyOrgs(RemoteLogins(settings.logins_socket)).of)
     poller.start()
     try:
         with _until_told_to_stop() as stop:
@@ -169,7 +180,8 @@ def _code_server_plan(settings: StackSettings, home: Home, dagster_home: Path) -
         socket_dir=settings.code_server_socket_dir or home.code_servers_dir,
         log_dir=home.logs_dir,
         control_plane_url=str(settings.control_plane_url),
-        dagster_reader_url=text_of(dagster_reader_endpoint(settings)),
+        dagster_storage_url=text_of(dagster_storage_endpoint(settings)),
+        dagster_login_key=_login_key(settings),
         environment=base_environment(),
     )
 
@@ -178,6 +190,12 @@ def _supervisor_token(settings: StackSettings) -> str:
     if settings.service_token is not None:
         return settings.service_token.get_secret_value()
     return mint(_secret_key(settings), ServiceRole.SUPERVISOR)
+
+
+def _login_key(settings: StackSettings) -> str:
+    if settings.dagster_login_key is None:
+        raise StackError("DATANIKA_DAGSTER_LOGIN_KEY must be set")
+    return settings.dagster_login_key.get_secret_value()
 
 
 def _secret_key(settings: StackSettings) -> str:

@@ -23,8 +23,7 @@ class DatabaseEndpoints:
     Attributes:
         app: Control plane, under row-level security.
         owner: The same database with the role that owns the tables: migrations only.
-        dagster: Dagster's storage.
-        dagster_reader: The same, with a role that can only read: for code servers.
+        dagster: Dagster's storage, with the role that owns its tables.
         provisioner: The server that holds the warehouses, with CREATEDB and CREATEROLE.
         admin: A superuser, who makes the others; None where somebody else has made them.
     """
@@ -32,7 +31,6 @@ class DatabaseEndpoints:
     app: URL = field(repr=False)
     owner: URL = field(repr=False)
     dagster: URL = field(repr=False)
-    dagster_reader: URL = field(repr=False)
     provisioner: URL = field(repr=False)
     admin: URL | None = field(repr=False, default=None)
 
@@ -60,9 +58,6 @@ def embedded_endpoints(secrets: Secrets, port: int) -> DatabaseEndpoints:
         owner=url("datanika_owner", secrets.owner_password, CONTROL_PLANE_DATABASE),
         # dagster-postgres needs psycopg2; SQLAlchemy 2.1 reads a plain scheme as psycopg 3.
         dagster=url("dagster", secrets.dagster_password, DAGSTER_DATABASE, "psycopg2"),
-        dagster_reader=url(
-            "dagster_reader", secrets.dagster_reader_password, DAGSTER_DATABASE, "psycopg2"
-        ),
         provisioner=url("datanika_provisioner", secrets.provisioner_password, MAINTENANCE_DATABASE),
         admin=url("postgres", secrets.postgres_password, MAINTENANCE_DATABASE),
     )
@@ -72,14 +67,13 @@ def external_endpoints(settings: StackSettings) -> DatabaseEndpoints:
     """Returns the endpoints that the environment names.
 
     Raises:
-        StackError: One of the five is missing.
+        StackError: One of the four is missing.
     """
     admin = settings.admin_database_url
     return DatabaseEndpoints(
         app=_required(settings.database_url, "DATANIKA_DATABASE_URL"),
         owner=_required(settings.migration_database_url, "DATANIKA_MIGRATION_DATABASE_URL"),
-        dagster=_required(settings.dagster_storage_url, "DATANIKA_DAGSTER_STORAGE_URL"),
-        dagster_reader=dagster_reader_endpoint(settings),
+        dagster=dagster_storage_endpoint(settings),
         provisioner=provisioner_endpoint(settings),
         admin=make_url(admin.get_secret_value()) if admin else None,
     )
@@ -94,13 +88,13 @@ def provisioner_endpoint(settings: StackSettings) -> URL:
     return _required(settings.provisioner_database_url, "DATANIKA_PROVISIONER_DATABASE_URL")
 
 
-def dagster_reader_endpoint(settings: StackSettings) -> URL:
-    """Returns Dagster's storage for code servers, as the environment names it.
+def dagster_storage_endpoint(settings: StackSettings) -> URL:
+    """Returns Dagster's storage, as the environment names it; it may come without a login.
 
     Raises:
         StackError: It does not.
     """
-    return _required(settings.dagster_reader_url, "DATANIKA_DAGSTER_READER_URL")
+    return _required(settings.dagster_storage_url, "DATANIKA_DAGSTER_STORAGE_URL")
 
 
 def text_of(url: URL) -> str:

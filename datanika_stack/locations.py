@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -78,13 +78,19 @@ class LocationPoller:
 
     Args:
         source: Whom to ask.
+        ready: Which of them can be used now; called in the poller's thread each time.
         patience_seconds: How long it may fail before `is_stale`.
     """
 
     def __init__(
-        self, source: LocationSource, *, patience_seconds: float = _PATIENCE_SECONDS
+        self,
+        source: LocationSource,
+        ready: Callable[[list[CodeLocation]], list[CodeLocation]],
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self._source = source
+        self._ready = ready
         self._patience_seconds = patience_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="locations", daemon=True)
@@ -120,7 +126,7 @@ class LocationPoller:
 
     def _ask(self) -> None:
         try:
-            self._latest = self._source.list()
+            self._latest = self._ready(self._source.list())
         except LocationsUnavailableError as error:
             if str(error) != self._failure:
                 _LOGGER.warning("%s", error)

@@ -9,7 +9,7 @@ from datanika_stack.key_agent import KeyAgent
 from datanika_stack.peers import in_sessions_of, keep_out_of_core_dumps
 from datanika_stack.processes import ProcessInfo, ProcessState
 from datanika_stack.provision import Provisioner
-from datanika_stack.provision_server import ProvisionServer
+from datanika_stack.provision_server import ProvisionServer, warehouse_operations
 from datanika_stack.stack_plan import StackPlan
 
 
@@ -32,7 +32,8 @@ class OwnServers:
         keep_out_of_core_dumps()
         self._run("key_agent", KeyAgent(home.key_agent_socket, in_sessions_of(self._leaders)))
         provisioner = Provisioner(self._plan.endpoints.provisioner, self._plan.warehouse_name_key)
-        self._run("provisioner", ProvisionServer(provisioner, home.provisioner_socket))
+        operations = warehouse_operations(provisioner, self._plan.dagster_logins())
+        self._run("provisioner", ProvisionServer(operations, home.provisioner_socket))
 
     def infos(self, started_at: str) -> list[ProcessInfo]:
         """Returns what `status` says about them: they start and end with the supervisor."""

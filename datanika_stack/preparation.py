@@ -7,20 +7,22 @@ unchanged stack starts without paying for Alembic and Dagster.
 import hashlib
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import URL
 
+from datanika_dagster.row_security.installation import GroupsMissing, install, state_of
 from datanika_stack.base_environment import PYTHON
 from datanika_stack.endpoints import dsn_of
 from datanika_stack.errors import StackError
 from datanika_stack.layout import PROJECT_ROOT
 from datanika_stack.private_files import write_private
 
+_T = TypeVar("_T")
 _TIMEOUT_SECONDS: Final = 300
 _LAST_LINES: Final = 15
 
@@ -53,11 +55,16 @@ def migrate_control_plane(
     return True
 
 
-def migrate_dagster(storage: URL, environment: Mapping[str, str], log_file: Path) -> bool:
+def migrate_dagster(
+    storage: URL, provisioner: URL, environment: Mapping[str, str], log_file: Path
+) -> bool:
     """Makes or upgrades Dagster's tables, from this one process: two at once leave half of them.
 
+    Then it puts them under row-level security, if they are not as they should be.
+
     Args:
-        storage: Dagster's database, with its role.
+        storage: Dagster's database, with the role that owns its tables.
+        provisioner: Names the role that makes orgs' logins.
         environment: That of a process that opens the Dagster instance.
         log_file: Takes the output.
 
@@ -68,11 +75,15 @@ def migrate_dagster(storage: URL, environment: Mapping[str, str], log_file: Path
         StackError: Dagster failed; the message ends with its last lines.
     """
     digest = hashlib.sha256(dagster_yaml().read_bytes()).hexdigest()[:12]
-    mark = f"dagster {importlib.metadata.version('dagster')} {digest}"
-    if _read_mark(storage) == mark:
+    schema = f"dagster {importlib.metadata.version('dagster')} {digest}"
+    mark = _read_mark(storage) or ""
+    is_migrated = mark.startswith(f"{schema} rows ")
+    if is_migrated and mark == f"{schema} rows {_row_security(storage, provisioner, state_of)}":
         return False
-    _run((*PYTHON, "dagster", "instance", "migrate"), environment, log_file)
-    _write_mark(storage, mark)
+    if not is_migrated:
+        _run((*PYTHON, "dagster", "instance", "migrate"), environment, log_file)
+    _row_security(storage, provisioner, install)
+    _write_mark(storage, f"{schema} rows {_row_security(storage, provisioner, state_of)}")
     return True
 
 
@@ -85,6 +96,19 @@ def install_dagster_home(dagster_home: Path) -> None:
     """Puts the instance configuration where Dagster looks for it."""
     dagster_home.mkdir(parents=True, exist_ok=True)
     write_private(dagster_home / "dagster.yaml", dagster_yaml().read_text())
+
+
+def _row_security(
+    storage: URL, provisioner: URL, do: Callable[[psycopg.Connection, str], _T]
+) -> _T:
+    try:
+        with psycopg.connect(dsn_of(storage), connect_timeout=10) as connection:
+            return do(connection, str(provisioner.username))
+    except GroupsMissing as error:
+        advice = "set DATANIKA_ADMIN_DATABASE_URL, so that `datanika migrate` can make them"
+        raise StackError(f"{error}: {advice}") from error
+    except psycopg.Error as error:
+        raise StackError(f"Dagster's tables cannot be secured: {error}") from error
 
 
 def _digest_of_migrations() -> str:

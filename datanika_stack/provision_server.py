@@ -1,19 +1,23 @@
-"""Answers the control plane's requests for warehouses on a Unix socket in a private directory.
+"""Answers requests for orgs' databases and roles on a Unix socket in a private directory.
 
 One JSON object per line each way. Whoever can open the socket may ask: the directory is 0700. It must
-not decide who owns what: the control plane does.
+not decide who owns what: the control plane does. Warehouses and logins have a socket each, since who
+keeps code servers has no business with warehouses.
 """
 
 import json
 import logging
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 
+from datanika_manifest.names import is_slug
+from datanika_stack.dagster_logins import DagsterLogins, LoginsUnavailableError
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.provision import Provisioner, as_message
 
@@ -26,20 +30,65 @@ class InvalidRequestError(Exception):
     """The request is not one of the protocol's."""
 
 
-class ProvisionServer:
-    """Serves one `Provisioner` on a Unix socket, in threads, until closed.
+@dataclass(frozen=True)
+class Request:
+    """Whom an operation is for.
+
+    Attributes:
+        org_id: The org's number.
+        org: Its slug, where the operation needs it.
+    """
+
+    org_id: int
+    org: str = ""
+
+
+Operations = Mapping[str, Callable[[Request], dict[str, Any]]]
+
+
+def warehouse_operations(provisioner: Provisioner, logins: DagsterLogins) -> Operations:
+    """Returns what the control plane may ask for.
 
     Args:
-        provisioner: Does the work; one request at a time.
+        provisioner: Does the work.
+        logins: An org whose warehouse is dropped is gone for good, and so are its logins.
+    """
+
+    def drop(request: Request) -> dict[str, Any]:
+        provisioner.drop_warehouse(request.org_id)
+        logins.drop(request.org_id)
+        return {}
+
+    return {
+        "ensure_warehouse": lambda request: {
+            "warehouse": as_message(provisioner.ensure_warehouse(request.org_id))
+        },
+        "create_reader": lambda request: {
+            "reader": as_message(provisioner.create_reader(request.org_id))
+        },
+        "drop_warehouse": drop,
+    }
+
+
+def login_operations(logins: DagsterLogins) -> Operations:
+    """Returns what the keeper of code servers may ask for."""
+    return {"ensure_logins": lambda request: logins.ensure(request) or {}}
+
+
+class ProvisionServer:
+    """Serves operations on a Unix socket, in threads, until closed.
+
+    Args:
+        operations: What may be asked for; one request at a time.
         socket_path: Where to listen; its directory is made 0700.
     """
 
-    def __init__(self, provisioner: Provisioner, socket_path: Path) -> None:
+    def __init__(self, operations: Operations, socket_path: Path) -> None:
         make_private_directory(socket_path.parent)
         socket_path.unlink(missing_ok=True)
         self._path = socket_path
         self._server = _Server(str(socket_path), _Handler)
-        self._server.answer = _Answerer(provisioner)
+        self._server.answer = _Answerer(operations)
         socket_path.chmod(0o600)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True
@@ -65,25 +114,19 @@ class ProvisionServer:
 class _Answerer:
     """Turns one request into one answer; never raises."""
 
-    def __init__(self, provisioner: Provisioner) -> None:
+    def __init__(self, operations: Operations) -> None:
         self._lock = threading.Lock()
-        self._operations: dict[str, Callable[[int], dict[str, Any]]] = {
-            "ensure_warehouse": lambda org: {
-                "warehouse": as_message(provisioner.ensure_warehouse(org))
-            },
-            "create_reader": lambda org: {"reader": as_message(provisioner.create_reader(org))},
-            "drop_warehouse": lambda org: provisioner.drop_warehouse(org) or {},
-        }
+        self._operations = operations
 
     def __call__(self, line: bytes) -> dict[str, Any]:
         try:
-            name, org_id = _parse(line)
+            name, request = _parse(line)
             if name not in self._operations:
                 known = ", ".join(sorted(self._operations))
                 raise InvalidRequestError(f"unknown operation {name!r}; known: {known}")
             with self._lock:
-                return {"ok": True, **self._operations[name](org_id)}
-        except (InvalidRequestError, LookupError) as error:
+                return {"ok": True, **self._operations[name](request)}
+        except (InvalidRequestError, LookupError, LoginsUnavailableError) as error:
             return {"ok": False, "error": str(error)}
         except psycopg.Error as error:
             # The server's own words name roles at most: no statement of ours holds a password.
@@ -116,15 +159,17 @@ class _Handler(socketserver.StreamRequestHandler):
                 return
 
 
-def _parse(line: bytes) -> tuple[str, int]:
+def _parse(line: bytes) -> tuple[str, Request]:
     try:
         request = json.loads(line)
     except ValueError as error:
         raise InvalidRequestError("a request is one line of JSON") from error
-    if not isinstance(request, dict) or set(request) != {"op", "org_id"}:
-        raise InvalidRequestError("a request has the fields op and org_id")
-    name, org_id = request["op"], request["org_id"]
+    if not isinstance(request, dict) or set(request) - {"org"} != {"op", "org_id"}:
+        raise InvalidRequestError("a request has the fields op and org_id, and may have org")
+    name, org_id, org = request["op"], request["org_id"], request.get("org", "")
     is_number = isinstance(org_id, int) and not isinstance(org_id, bool)
     if not isinstance(name, str) or not is_number or org_id < 1:
         raise InvalidRequestError("op is a text and org_id a positive number")
-    return name, org_id
+    if not isinstance(org, str) or (org and not is_slug(org)):
+        raise InvalidRequestError("org is a slug")
+    return name, Request(org_id, org)

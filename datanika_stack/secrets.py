@@ -13,12 +13,13 @@ from datanika_stack.errors import StackError
 from datanika_stack.layout import Home
 from datanika_stack.private_files import ensure_private, write_private
 
-# Passwords of roles that `databases.py` sets to what is written here: losing one loses nothing.
+# Passwords of roles, and the key of orgs' passwords, that each start sets to what is written here:
+# losing one loses nothing.
 _SET_AT_EACH_START: Final = (
     "owner_password",
     "app_password",
     "dagster_password",
-    "dagster_reader_password",
+    "dagster_login_key",
     "provisioner_password",
 )
 _HEADER: Final = """\
@@ -35,7 +36,7 @@ class Secrets:
     owner_password: str
     app_password: str
     dagster_password: str
-    dagster_reader_password: str
+    dagster_login_key: str
     provisioner_password: str
     source_password: str
     operator_password: str

@@ -117,9 +117,8 @@ class StackSettings(BaseSettings):
     dagster_storage_url: SecretStr | None = Field(
         default=None, description="Dagster's own storage; `postgresql+psycopg2://…`."
     )
-    dagster_reader_url: SecretStr | None = Field(
-        default=None,
-        description="Dagster's storage with a role that can only read, for code servers.",
+    dagster_login_key: SecretStr | None = Field(
+        default=None, description="Makes the passwords of orgs' logins in Dagster's storage."
     )
     warehouse_name_key: SecretStr | None = Field(
         default=None, description="Makes the opaque names of warehouses; must never change."
@@ -133,6 +132,9 @@ class StackSettings(BaseSettings):
     )
     provisioner_socket: Path | None = Field(
         default=None, description="Unix socket of the provisioner."
+    )
+    logins_socket: Path | None = Field(
+        default=None, description="Unix socket where orgs' logins in Dagster's storage are made."
     )
     key_agent_socket: Path | None = Field(default=None, description="Unix socket of the key agent.")
     service_token: SecretStr | None = Field(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from datanika_stack.base_environment import PYTHON, base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
+from datanika_stack.dagster_logins import DagsterLogins
 from datanika_stack.endpoints import (
     DatabaseEndpoints,
     embedded_endpoints,
@@ -66,6 +67,12 @@ class StackPlan:
         return given.get_secret_value() if given else self.secrets.warehouse_name_key
 
     @property
+    def dagster_login_key(self) -> str:
+        """The key of the passwords of orgs' logins in Dagster's storage."""
+        given = self.settings.dagster_login_key
+        return given.get_secret_value() if given else self.secrets.dagster_login_key
+
+    @property
     def is_embedded(self) -> bool:
         """Whether PostgreSQL is the stack's own."""
         return self.settings.database_url is None
@@ -117,6 +124,7 @@ class StackPlan:
         command = (*PYTHON, "datanika_dagster.daemon", "run", "-w", str(self.home.workspace_file))
         environment = self.dagster_environment() | {
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.LAUNCHER),
+            "DATANIKA_DAGSTER_LOGIN_KEY": self.dagster_login_key,
             "DATANIKA_HOME": str(self.home.path),
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
         }
@@ -130,10 +138,16 @@ class StackPlan:
                 socket_dir=self.home.code_servers_dir,
                 log_dir=self.home.logs_dir,
                 control_plane_url=self.api_url,
-                dagster_reader_url=text_of(self.endpoints.dagster_reader),
+                dagster_storage_url=text_of(self.endpoints.dagster),
+                dagster_login_key=self.dagster_login_key,
                 environment=base_environment(),
             )
         )
+
+    def dagster_logins(self) -> DagsterLogins:
+        """Returns what makes orgs' logins in Dagster's storage."""
+        endpoints = self.endpoints
+        return DagsterLogins(endpoints.provisioner, endpoints.dagster, self.dagster_login_key)
 
     def internal_api(self) -> InternalApi:
         """Returns where the supervisor learns of manifests and of the seal."""

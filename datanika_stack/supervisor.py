@@ -18,6 +18,7 @@ import psutil
 from datanika_stack.base_environment import base_environment
 from datanika_stack.clock import utc_now
 from datanika_stack.clusters import managed_clusters
+from datanika_stack.dagster_logins import ReadyOrgs
 from datanika_stack.databases import ensure_databases
 from datanika_stack.errors import StackError
 from datanika_stack.leftovers import end_leftovers, remove_runtime_dir
@@ -66,7 +67,9 @@ class Supervisor:
             plan.home, plan.ports, plan.secrets, is_embedded=plan.is_embedded
         )
         self._servers = OwnServers(plan, self._pids_of_control_plane)
-        self._poller = LocationPoller(LocationSource(plan.internal_api()))
+        self._poller = LocationPoller(
+            LocationSource(plan.internal_api()), ReadyOrgs(plan.dagster_logins()).of
+        )
         self._seal = SealWatch(plan.internal_api())
         self._next_slow_tick = 0.0
         self._was_ready = False
@@ -150,7 +153,9 @@ class Supervisor:
     def _start_dagster(self) -> None:
         plan = self._plan
         log_file = plan.home.logs_dir / "migrate.log"
-        migrate_dagster(plan.endpoints.dagster, plan.dagster_environment(), log_file)
+        databases = plan.endpoints
+        environment = plan.dagster_environment()
+        migrate_dagster(databases.dagster, databases.provisioner, environment, log_file)
         self._launch(plan.gateway())
         self._launch(plan.daemon())
 

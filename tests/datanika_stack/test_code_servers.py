@@ -30,7 +30,8 @@ def plan(short_dir: Path) -> CodeServerPlan:
         socket_dir=short_dir / "code",
         log_dir=short_dir / "logs",
         control_plane_url="http://127.0.0.1:9",
-        dagster_reader_url="postgresql+psycopg2://nobody@127.0.0.1:9/none",
+        dagster_storage_url="postgresql+psycopg2://nobody@127.0.0.1:9/none",
+        dagster_login_key="key",
         environment=base_environment(),
     )
 

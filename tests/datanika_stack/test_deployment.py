@@ -43,7 +43,16 @@ class Deployment:
             "services"
         ]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        for name in ("lib", "lib/dagster", "run/provisioner", "run/keys", "run/code", "logs"):
+        made = (
+            "lib",
+            "lib/dagster",
+            "run/provisioner",
+            "run/logins",
+            "run/keys",
+            "run/code",
+            "logs",
+        )
+        for name in made:
             (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def value(self, text: str) -> str:

@@ -110,7 +110,6 @@ def test_schemas_and_tenancy_on_an_older_server(
         database_url=SecretStr(text_of(endpoints.app)),
         migration_database_url=SecretStr(text_of(endpoints.owner)),
         dagster_storage_url=SecretStr(text_of(endpoints.dagster)),
-        dagster_reader_url=SecretStr(text_of(endpoints.dagster_reader)),
         provisioner_database_url=SecretStr(text_of(endpoints.provisioner)),
         admin_database_url=SecretStr(text_of(endpoints.admin)),
         secret_key=SecretStr(stack_secrets.secret_key),

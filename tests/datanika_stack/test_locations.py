@@ -93,7 +93,7 @@ def test_a_bad_answer_is_one_error(server: Server, sends: bytes) -> None:
 def test_bad_answers_are_told_and_outlived(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    poller = LocationPoller(server.source, patience_seconds=1.5)
+    poller = LocationPoller(server.source, list, patience_seconds=1.5)
     server.sends = BAD["cut"]
     with caplog.at_level(logging.WARNING):
         poller.start()

@@ -68,10 +68,10 @@ def test_names_what_is_missing(home: Home) -> None:
 
 def test_adds_a_password_that_an_older_version_did_not_have(home: Home) -> None:
     first = load_or_generate(home)
-    name = "DATANIKA_DAGSTER_READER_PASSWORD"
+    name = "DATANIKA_DAGSTER_LOGIN_KEY"
     lines = home.secrets_file.read_text().splitlines()
     home.secrets_file.write_text("\n".join(line for line in lines if not line.startswith(name)))
     second = load_or_generate(home)
-    assert second.dagster_reader_password
+    assert second.dagster_login_key
     assert second.encryption_keys == first.encryption_keys
     assert stat.S_IMODE(home.secrets_file.stat().st_mode) == 0o600

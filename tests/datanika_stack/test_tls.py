@@ -24,7 +24,6 @@ SETTING_OF = {
     "app": "database_url",
     "owner": "migration_database_url",
     "dagster": "dagster_storage_url",
-    "dagster_reader": "dagster_reader_url",
     "provisioner": "provisioner_database_url",
     "admin": "admin_database_url",
 }

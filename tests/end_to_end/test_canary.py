@@ -253,8 +253,8 @@ HOLDERS: dict[str, dict[str, str]] = {
         "datanika_dagster.gateway": "reads and writes Dagster's storage",
         "datanika_dagster.daemon": "reads and writes Dagster's storage",
     },
-    "dagster_reader_password": {
-        "dagster api grpc": "a code server reads Dagster's storage, and writes nothing"
+    "dagster_login_key": {
+        "datanika_dagster.daemon": "computes the password of each run's login",
     },
 }
 

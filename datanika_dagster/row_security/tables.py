@@ -1,0 +1,149 @@
+"""Which table of Dagster's belongs to whom, and what an org's logins may do with it.
+
+Every table of the database is in `TABLES`: a version of Dagster that adds one fails a test by its
+name, and until somebody has decided nobody but the owner of the tables can read it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Owned(StrEnum):
+    """What says whose a row is."""
+
+    BY_RUN = "by_run"
+    """`run_id`: the run's row in `datanika.run_owners`."""
+
+    EVENT = "event"
+    """A run's event; one without a run belongs to its asset key's org."""
+
+    BY_ASSET_KEY = "by_asset_key"
+    """`asset_key`: its first part is the org."""
+
+    BY_POOL = "by_pool"
+    """`concurrency_key`: its first part is the org (`specs.pool`)."""
+
+    SNAPSHOT = "snapshot"
+    """`snapshot_id`: an org's run was planned with it."""
+
+    SHARED = "shared"
+    """Nobody's: it tells nothing of an org, and an org's login cannot write it."""
+
+    WITHHELD = "withheld"
+    """No org's login needs it: none may touch it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What orgs' logins may do with a table.
+
+    Attributes:
+        owned: What says whose a row is.
+        reason: Why it is shared or withheld, else empty.
+        runs: What a run may do, as GRANT says it; reading included.
+        is_read: Whether a code server may read it.
+        check: A condition more on what a run writes.
+    """
+
+    owned: Owned
+    reason: str = ""
+    runs: tuple[str, ...] = ()
+    is_read: bool = True
+    check: str = ""
+
+
+OWN_RUN: Final = (
+    "EXISTS (SELECT FROM datanika.run_owners AS owner WHERE owner.run_id = {table}.run_id)"
+)
+OWN_KEY: Final = "starts_with({table}.asset_key, (SELECT datanika.asset_key_prefix()))"
+OWN_POOL: Final = "starts_with({table}.concurrency_key, (SELECT datanika.pool_prefix()))"
+OWN_SNAPSHOT: Final = (
+    "EXISTS (SELECT FROM datanika.snapshot_owners AS owner"
+    " WHERE owner.snapshot_id = {table}.snapshot_id)"
+)
+NO_RUN: Final = "coalesce({table}.run_id, '') = ''"
+
+VISIBLE: Final[Mapping[Owned, str]] = {
+    Owned.BY_RUN: OWN_RUN,
+    Owned.EVENT: f"{OWN_RUN} OR ({NO_RUN} AND {OWN_KEY})",
+    Owned.BY_ASSET_KEY: OWN_KEY,
+    Owned.BY_POOL: OWN_POOL,
+    Owned.SNAPSHOT: OWN_SNAPSHOT,
+}
+"""The condition on a row, by what says whose it is."""
+
+TABLES: Final[Mapping[str, Table]] = {
+    "runs": Table(
+        Owned.BY_RUN,
+        # Not whose it is, what it runs nor where it came from; the body has a trigger.
+        runs=("SELECT", "UPDATE (status, run_body, update_timestamp, start_time, end_time)"),
+    ),
+    "run_tags": Table(Owned.BY_RUN, runs=("SELECT", "INSERT", "UPDATE (value)")),
+    "event_logs": Table(
+        Owned.EVENT,
+        runs=("SELECT", "INSERT"),
+        check=f"{OWN_RUN} AND ({{table}}.asset_key IS NULL OR {OWN_KEY})",
+    ),
+    "asset_keys": Table(
+        Owned.BY_ASSET_KEY,
+        runs=(
+            "SELECT",
+            "INSERT",
+            "UPDATE (last_materialization, last_run_id, last_materialization_timestamp,"
+            " cached_status_data)",
+        ),
+        check=f"{OWN_KEY} AND ({{table}}.last_run_id IS NULL OR EXISTS (SELECT FROM"
+        " datanika.run_owners AS owner WHERE owner.run_id = {table}.last_run_id))",
+    ),
+    "asset_event_tags": Table(
+        Owned.BY_ASSET_KEY,
+        runs=("SELECT", "INSERT"),
+        check=f"{OWN_KEY} AND EXISTS (SELECT FROM event_logs AS event"
+        " WHERE event.id = {table}.event_id)",
+    ),
+    "asset_check_executions": Table(
+        Owned.BY_ASSET_KEY,
+        runs=("SELECT", "INSERT", "UPDATE"),
+        check=f"{OWN_KEY} AND {OWN_RUN}",
+    ),
+    "concurrency_limits": Table(
+        Owned.BY_POOL,
+        # The first run in a pool writes the default limit down.
+        runs=("SELECT", "INSERT", 'UPDATE ("limit", using_default_limit, update_timestamp)'),
+        is_read=False,
+    ),
+    "concurrency_slots": Table(
+        Owned.BY_POOL,
+        runs=("SELECT", "INSERT", "UPDATE (run_id, step_key, deleted)", "DELETE"),
+        is_read=False,
+        check=f"{OWN_POOL} AND ({{table}}.run_id IS NULL OR {OWN_RUN})",
+    ),
+    "pending_steps": Table(
+        Owned.BY_POOL,
+        runs=("SELECT", "INSERT", "UPDATE (assigned_timestamp)", "DELETE"),
+        is_read=False,
+        check=f"{OWN_POOL} AND {OWN_RUN}",
+    ),
+    "snapshots": Table(Owned.SNAPSHOT, runs=("SELECT",)),
+    "alembic_version": Table(
+        Owned.SHARED, reason="the version of the schema: one word", runs=("SELECT",)
+    ),
+    "secondary_indexes": Table(
+        Owned.SHARED, reason="which of Dagster's data migrations have run", runs=("SELECT",)
+    ),
+    "instance_info": Table(Owned.SHARED, reason="the instance's own id: one row", runs=("SELECT",)),
+    "backfill_tags": Table(Owned.WITHHELD, reason="only gateway and daemon have backfills"),
+    "bulk_actions": Table(Owned.WITHHELD, reason="only gateway and daemon have backfills"),
+    "daemon_heartbeats": Table(Owned.WITHHELD, reason="only the daemon's and its watchers'"),
+    "kvs": Table(Owned.WITHHELD, reason="cursors of the daemon, of all orgs"),
+    "dynamic_partitions": Table(Owned.WITHHELD, reason="no definition of ours has any"),
+    "jobs": Table(Owned.WITHHELD, reason="schedules' and sensors' states are the daemon's"),
+    "instigators": Table(Owned.WITHHELD, reason="schedules' and sensors' states are the daemon's"),
+    "job_ticks": Table(Owned.WITHHELD, reason="ticks are the daemon's"),
+    "asset_daemon_asset_evaluations": Table(
+        Owned.WITHHELD, reason="evaluations are the daemon's and the gateway's"
+    ),
+}
+"""Every table in the schema `public` of Dagster's database."""
