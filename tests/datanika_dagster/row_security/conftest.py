@@ -1,16 +1,12 @@
 """A Dagster database under row-level security, with rows and logins of two orgs in it."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from sqlalchemy import URL, make_url
 
 from datanika_dagster.row_security.installation import install
@@ -19,11 +15,6 @@ from datanika_dagster.run_logins import reader_url_of, url_of
 from datanika_dagster.storage import StampingRunStorage
 from datanika_stack.dagster_logins import DagsterLogins
 from datanika_stack.endpoints import dsn_of
-from datanika_stack.initdb import child_options, find_binaries
-from datanika_stack.os_access import ensure_os_user, give_directory, is_root, let_user_reach
-from dagster_postgres.event_log import PostgresEventLogStorage
-from dagster_postgres.schedule_storage import PostgresScheduleStorage
-from tests.fixtures.ports import free_port
 
 KEY = "a key of the tests"
 DATABASE = "dagster_rows"
@@ -92,7 +83,8 @@ def secure(admin_dsn: str, port: int) -> Secured:
     secured = Secured(owner, provisioner, admin_dsn, version)
     with secured.as_owner() as connection:
         install(connection, PROVISIONER)
-    secured.logins.ensure([ACME, GLOBEX])
+    for org in (ACME, GLOBEX):
+        secured.logins.ensure(org)
     return secured
 
 
