@@ -28,6 +28,9 @@ class Owned(StrEnum):
     SNAPSHOT = "snapshot"
     """`snapshot_id`: an org's run was planned with it."""
 
+    SETTING = "setting"
+    """`key`: one of the instance's own, and no other of what the daemon keeps there."""
+
     SHARED = "shared"
     """Nobody's: it tells nothing of an org, and an org's login cannot write it."""
 
@@ -71,6 +74,8 @@ VISIBLE: Final[Mapping[Owned, str]] = {
     Owned.BY_ASSET_KEY: OWN_KEY,
     Owned.BY_POOL: OWN_POOL,
     Owned.SNAPSHOT: OWN_SNAPSHOT,
+    # Every process that loads definitions asks for it; it is empty here.
+    Owned.SETTING: "{table}.key = '__latest_defs_state_info__'",
 }
 """The condition on a row, by what says whose it is."""
 
@@ -137,7 +142,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "backfill_tags": Table(Owned.WITHHELD, reason="only gateway and daemon have backfills"),
     "bulk_actions": Table(Owned.WITHHELD, reason="only gateway and daemon have backfills"),
     "daemon_heartbeats": Table(Owned.WITHHELD, reason="only the daemon's and its watchers'"),
-    "kvs": Table(Owned.WITHHELD, reason="cursors of the daemon, of all orgs"),
+    "kvs": Table(Owned.SETTING, runs=("SELECT",)),
     "dynamic_partitions": Table(Owned.WITHHELD, reason="no definition of ours has any"),
     "jobs": Table(Owned.WITHHELD, reason="schedules' and sensors' states are the daemon's"),
     "instigators": Table(Owned.WITHHELD, reason="schedules' and sensors' states are the daemon's"),
