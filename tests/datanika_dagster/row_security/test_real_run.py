@@ -1,0 +1,53 @@
+"""A whole run with its org's login: load, checks, pools, retries and events, as in production."""
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+
+from tests.datanika_dagster.launcher.conftest import (
+    FLIGHTS,
+    PLANES,
+    Stack,
+    module_databases,
+    published,
+    stack,
+)
+from tests.datanika_dagster.row_security.conftest import ACME, Secured
+from tests.datanika_dagster.support.instances import TEMPLATE, DagsterHome
+
+__all__ = ["module_databases", "published", "stack"]
+
+
+@pytest.fixture
+def dagster_home(secured: Secured, tmp_path, monkeypatch) -> DagsterHome:
+    """A home whose code server has the reader's login, and this process the owner's."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(TEMPLATE.read_text())
+    owners = DagsterHome(home, secured.owner.render_as_string(hide_password=False))
+    for name, value in owners.environment.items():
+        monkeypatch.setenv(name, value)
+    return DagsterHome(home, secured.reader_url(ACME))
+
+
+@pytest.fixture
+def instance(dagster_home: DagsterHome):
+    with DagsterInstance.from_config(str(dagster_home.path)) as instance:
+        yield instance
+
+
+def test_a_run_needs_no_more_than_its_login(stack: Stack, secured: Secured, monkeypatch):
+    run_id = stack.queue(FLIGHTS, PLANES)
+    # What the launcher hands to the run's process; this process has its instance already.
+    monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
+    stack.start(run_id)
+    run = stack.finished(run_id)
+    assert run.status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+    assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
+    with secured.as_owner() as owner:
+        slots = owner.execute(
+            "SELECT run_id FROM concurrency_slots WHERE concurrency_key = 'acme__upload__load_airline'"
+        ).fetchall()
+        held = owner.execute(
+            "SELECT count(*) FROM pending_steps WHERE run_id = %s", [run_id]
+        ).fetchall()
+    assert (slots, held) == ([(None,)], [(0,)])
