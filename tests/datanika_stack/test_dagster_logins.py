@@ -95,7 +95,7 @@ def test_they_open_no_other_database(
     assert names >= {"postgres", "template1", "datanika", "dagster", warehouse}
     for url in urls(dagster):
         for name in names - {"dagster"}:
-            with pytest.raises(psycopg.OperationalError, match=r"CONNECT|not accepting"):
+            with pytest.raises(psycopg.OperationalError, match=r"CONNECT|not currently accepting"):
                 psycopg.connect(url, dbname=name)
     provisioner.drop_warehouse(ACME.org_id)
 
