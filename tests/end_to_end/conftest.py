@@ -163,9 +163,9 @@ class RunningStack:
         return Org(slug, self.clients.enter_context(api))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[RunningStack]:
-    """The demo, kept running."""
+    """The demo, kept running while the tests of this directory do."""
     home = Path(tempfile.mkdtemp(prefix="dnk", dir="/tmp"))
     home.chmod(0o755)
     port = free_base_port()
@@ -181,7 +181,7 @@ def stack() -> Iterator[RunningStack]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def acme(stack: RunningStack) -> Org:
     """The demo's org, as its owner."""
     return stack.log_in(stack.demo["email"], stack.demo["password"], stack.demo["org"])
