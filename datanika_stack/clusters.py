@@ -7,7 +7,7 @@ from datanika_stack.clock import utc_now
 from datanika_stack.errors import StackError
 from datanika_stack.layout import Home, Ports
 from datanika_stack.postgres import EmbeddedPostgres
-from datanika_stack.processes import ProcessInfo, ProcessState
+from datanika_stack.process_spec import ProcessInfo, ProcessState
 from datanika_stack.secrets import Secrets
 
 

@@ -161,8 +161,7 @@ def _keep(servers: CodeServers, poller: LocationPoller, stop: threading.Event) -
     while not stop.wait(_TICK_SECONDS):
         if poller.latest is not None:
             servers.sync(poller.latest)
-        for process in servers.processes():
-            process.tick()
+        servers.tick()
         if time.monotonic() >= next_slow_tick:
             next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
             reap_orphans(_pids(servers.processes()))
@@ -183,6 +182,8 @@ def _code_server_plan(settings: StackSettings, home: Home, dagster_home: Path) -
         dagster_storage_url=text_of(dagster_storage_endpoint(settings)),
         dagster_login_key=_login_key(settings),
         environment=base_environment(),
+        idle_after=settings.code_server_idle,
+        uid_base=settings.worker_uid_base,
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-HealthCheck = Callable[[], bool]
+# None: it is not known yet, ask again in a moment.
+HealthCheck = Callable[[], bool | None]
 _TIMEOUT_SECONDS: Final = 1.0
 _SERVER_ERROR: Final = 500
 WILDCARD_HOSTS: Final = ("0.0.0.0", "", "::")  # noqa: S104 - names to compare with

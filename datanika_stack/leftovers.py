@@ -1,6 +1,7 @@
 """Ends what a killed supervisor left behind. Knows the state file, not how things are started."""
 
 import contextlib
+import shutil
 from typing import Final
 
 from datanika_stack.layout import Home
@@ -56,12 +57,9 @@ def remove_runtime_dir(home: Home) -> None:
 
     What somebody still uses, such as the socket of a database, stays with its directory.
     """
-    sockets = (
-        home.provisioner_socket,
-        home.key_agent_socket,
-        *home.code_servers_dir.glob("*.sock"),
-    )
-    directories = (home.code_servers_dir, home.postgres_socket_dir, home.source_socket_dir)
+    sockets = (home.provisioner_socket, home.key_agent_socket)
+    directories = (home.postgres_socket_dir, home.source_socket_dir)
+    shutil.rmtree(home.code_servers_dir, ignore_errors=True)
     with contextlib.suppress(OSError):
         for socket in sockets:
             socket.unlink(missing_ok=True)

@@ -9,18 +9,22 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from datanika_manifest.code_location import ManifestError, read
 from datanika_stack.errors import ControlPlaneUnavailableError, LocationsUnavailableError
 from datanika_stack.internal_api import InternalApi
 from datanika_stack.private_files import write_private
+from datanika_stack.wakefulness import NOTHING_AUTOMATIC, Automation
 
 _LOGGER: Final = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 1.0
 # So long the last list is taken for good before somebody should look.
 _PATIENCE_SECONDS: Final = 60.0
+# So long one pass may read manifests that are new to it.
+_READING_SECONDS: Final = 2.0
 _SLUG: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -34,17 +38,61 @@ class CodeLocation:
         org: Its slug.
         sha256: The manifest's hash.
         token: Lets the org's code server fetch it.
+        automation: What of it happens without a person, as far as that is known.
     """
 
     org_id: int
     org: str
     sha256: str
     token: str = field(repr=False)
+    automation: Automation = NOTHING_AUTOMATIC
 
     @property
     def name(self) -> str:
         """The name that Dagster shows."""
         return f"org_{self.org}"
+
+
+class Automations:
+    """What is automatic in each published manifest: asked for once, since it never changes.
+
+    What cannot be read now is asked for later. Until then the org's server is woken by whoever needs
+    it, which is a few seconds late and no loss.
+
+    Args:
+        api: Whom to ask, with each org's own token.
+    """
+
+    def __init__(self, api: InternalApi) -> None:
+        self._api = api
+        self._known: dict[tuple[int, str], Automation] = {}
+        self._ask_again: dict[tuple[int, str], float] = {}
+
+    def added_to(self, locations: "list[CodeLocation]") -> "list[CodeLocation]":
+        """Returns the locations with what is known of their automation."""
+        keys = {(location.org_id, location.sha256) for location in locations}
+        self._known = {key: known for key, known in self._known.items() if key in keys}
+        self._ask_again = {key: at for key, at in self._ask_again.items() if key in keys}
+        until = time.monotonic() + _READING_SECONDS
+        return [replace(location, automation=self._of(location, until)) for location in locations]
+
+    def _of(self, location: CodeLocation, until: float) -> Automation:
+        key, now = (location.org_id, location.sha256), time.monotonic()
+        if key not in self._known and self._ask_again.get(key, 0.0) <= now < until:
+            try:
+                self._known[key] = self._read(location)
+            except (ControlPlaneUnavailableError, ManifestError) as error:
+                _LOGGER.warning("the manifest of %s cannot be read: %s", location.name, error)
+                self._ask_again[key] = now + _PATIENCE_SECONDS
+        return self._known.get(key, NOTHING_AUTOMATIC)
+
+    def _read(self, location: CodeLocation) -> Automation:
+        api = InternalApi(self._api.control_plane_url, location.token)
+        content = api.get(f"/orgs/{location.org}/manifests/{location.sha256}")
+        text = content.get("manifest") if isinstance(content, dict) else None
+        if not isinstance(text, str):
+            raise ManifestError("the answer has no manifest")
+        return Automation.of(read(text, sha256=location.sha256, org=location.org))
 
 
 class LocationSource:
@@ -56,6 +104,7 @@ class LocationSource:
 
     def __init__(self, api: InternalApi) -> None:
         self._api = api
+        self._automations = Automations(api)
 
     def list(self) -> list[CodeLocation]:
         """Returns the published manifests.
@@ -70,7 +119,7 @@ class LocationSource:
         entries = content.get("locations") if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise LocationsUnavailableError("the answer is not a list of locations")
-        return [_read(entry) for entry in entries]
+        return self._automations.added_to([_read(entry) for entry in entries])
 
 
 class LocationPoller:

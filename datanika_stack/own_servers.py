@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from datanika_stack.key_agent import KeyAgent
 from datanika_stack.peers import in_sessions_of, keep_out_of_core_dumps
-from datanika_stack.processes import ProcessInfo, ProcessState
+from datanika_stack.process_spec import ProcessInfo, ProcessState
 from datanika_stack.provision import Provisioner
 from datanika_stack.provision_server import ProvisionServer, warehouse_operations
 from datanika_stack.stack_plan import StackPlan

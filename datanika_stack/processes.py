@@ -9,74 +9,23 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from datanika_stack.clock import utc_now
-from datanika_stack.health import HealthCheck, always
+from datanika_stack.process_log import ProcessLog
+from datanika_stack.process_spec import ProcessInfo, ProcessSpec, ProcessState
 from datanika_stack.process_tree import descendants, end_all
 
 _LOGGER: Final = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.2
-_LONGEST_PAUSE_SECONDS: Final = 15.0
 _STABLE_SECONDS: Final = 30.0
 _CHECK_SECONDS: Final = 5.0
 _STARTING_CHECK_SECONDS: Final = 0.1
-_LONGEST_LOG_BYTES: Final = 20_000_000
-
-
-class ProcessState(StrEnum):
-    """What a process of the stack is doing."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    UNHEALTHY = "unhealthy"
-    WAITING = "waiting"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class ProcessSpec:
-    """What to start and how to know that it serves.
-
-    Attributes:
-        name: Unique in the stack; names the log file.
-        command: Program and arguments; never a secret.
-        environment: The whole environment of the process.
-        working_dir: Where it runs.
-        health: Asked while it starts and from time to time later.
-        ready_seconds: How long it may take to serve before it is started anew.
-        grace_seconds: How long it may take to end before it is killed.
-        hung_seconds: How long it may stay unhealthy before it is started anew.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
-    working_dir: Path
-    health: HealthCheck = always
-    ready_seconds: float = 90.0
-    grace_seconds: float = 10.0
-    hung_seconds: float = 90.0
-
-
-@dataclass(frozen=True)
-class ProcessInfo:
-    """What `status` says about a process."""
-
-    name: str
-    pid: int | None
-    state: str
-    restarts: int
-    started_at: str | None
-    created_at: float | None
+_PENDING_CHECK_SECONDS: Final = 0.05
 
 
 class ManagedProcess:
@@ -91,7 +40,8 @@ class ManagedProcess:
         self.spec = spec
         self.state = ProcessState.STOPPED
         self.restarts = 0
-        self._log_dir = log_dir
+        self.reason: str | None = None
+        self._log = ProcessLog(log_dir / f"{spec.name}.log", spec.longest_log_bytes)
         self._process: subprocess.Popen[Any] | None = None
         self._started_at: datetime | None = None
         self._created_at: float | None = None
@@ -101,6 +51,7 @@ class ManagedProcess:
         self._next_start = 0.0
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._kill_at: float | None = None
+        self._has_hung = False
 
     @property
     def pid(self) -> int | None:
@@ -111,15 +62,33 @@ class ManagedProcess:
         """Returns a snapshot for the state file."""
         started_at = self._started_at.isoformat() if self._started_at and self._process else None
         created_at = self._created_at if self._process else None
-        return ProcessInfo(
-            self.spec.name, self.pid, self.state.value, self.restarts, started_at, created_at
-        )
+        state = self.state.value
+        name, pid = self.spec.name, self.pid
+        return ProcessInfo(name, pid, state, self.restarts, started_at, created_at, self.reason)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has been asked to end and is not gone yet."""
+        return self._kill_at is not None
+
+    @property
+    def starting_seconds(self) -> float | None:
+        """How long it has been starting; None in any other state."""
+        if self.state is not ProcessState.STARTING:
+            return None
+        return time.monotonic() - self._started
+
+    def start_soon(self) -> None:
+        """Lets the next `tick` that may start something start the process."""
+        if self._process is None:
+            self._wait_and_start(time.monotonic(), pause_seconds=0.0)
 
     def start(self) -> None:
         """Starts the process, or waits to try again where the system refuses it."""
         try:
             self._process = self._open()
         except OSError as error:  # a full disk, no process left
+            self.reason = f"it cannot be started: {error}"
             _LOGGER.warning("cannot start %s: %s", self.spec.name, error)
             self._try_later(time.monotonic())
             return
@@ -130,11 +99,20 @@ class ManagedProcess:
         self._kill_at = None
         self.state = ProcessState.STARTING
 
-    def tick(self) -> None:
-        """Looks at the process and does what is due: health, restart, kill after the grace."""
+    def is_due(self) -> bool:
+        """Returns whether it waits and its pause is over."""
+        is_waiting = self._process is None and self.state is ProcessState.WAITING
+        return is_waiting and time.monotonic() >= self._next_start
+
+    def tick(self, *, may_start: bool = True) -> None:
+        """Looks at the process and does what is due: health, restart, kill after the grace.
+
+        Args:
+            may_start: Whether it may be started just now.
+        """
         now = time.monotonic()
         if self._process is None:
-            if self.state is ProcessState.WAITING and now >= self._next_start:
+            if may_start and self.is_due():
                 self.start()
             return
         if self._process.poll() is not None:
@@ -186,11 +164,7 @@ class ManagedProcess:
         self._signal_group(signal.SIGKILL)
 
     def _open(self) -> "subprocess.Popen[Any]":
-        path = self._log_dir / f"{self.spec.name}.log"
-        if path.exists() and path.stat().st_size > _LONGEST_LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
+        with self._log.opened() as descriptor:
             return subprocess.Popen(  # noqa: S603 - the stack's own commands
                 self.spec.command,
                 env=dict(self.spec.environment),
@@ -199,12 +173,18 @@ class ManagedProcess:
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
+                user=self.spec.uid,
+                group=self.spec.uid,
+                extra_groups=None if self.spec.uid is None else [],
             )
-        finally:
-            os.close(descriptor)
 
     def _check(self, now: float) -> None:
-        if self.spec.health():
+        self._log.bound()
+        is_healthy = self.spec.health()
+        if is_healthy is None:
+            self._next_check = now + _PENDING_CHECK_SECONDS
+            return
+        if is_healthy:
             self._healthy = now
             self.state = ProcessState.RUNNING
             self._next_check = now + _CHECK_SECONDS
@@ -217,14 +197,20 @@ class ManagedProcess:
         if not starting:
             self.state = ProcessState.UNHEALTHY
         if now - self._healthy > patience:
+            self.reason = f"it has not answered for {patience:.0f} seconds"
+            # A hang is a failure: what hangs again and again must not be started again at once.
+            self._has_hung = True
             self._ask_to_end()
 
     def _has_ended(self, now: float) -> None:
         # What it left in its own group is gone with it; work in sessions of its own goes on.
         self._signal_group(signal.SIGKILL)
-        asked = self._kill_at is not None
+        asked = self._kill_at is not None and not self._has_hung
+        if self._kill_at is None and self._process is not None:
+            self.reason = self._ending(self._process.returncode)
         self._process = None
         self._kill_at = None
+        self._has_hung = False
         if self.state is ProcessState.STOPPING:
             self.state = ProcessState.STOPPED
         elif asked:
@@ -235,11 +221,17 @@ class ManagedProcess:
     def _try_later(self, now: float) -> None:
         self.restarts += 1
         self._wait_and_start(now, pause_seconds=self._pause_seconds)
-        self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+        longest = self.spec.longest_pause_seconds
+        self._pause_seconds = min(self._pause_seconds * 2, longest)
 
     def _wait_and_start(self, now: float, *, pause_seconds: float) -> None:
         self.state = ProcessState.WAITING
         self._next_start = now + pause_seconds
+
+    def _ending(self, code: int) -> str:
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        last = self._log.last_line()
+        return f"{how}: {last}" if last else how
 
     def _ask_to_end(self) -> None:
         if self._process is not None and self._kill_at is None:

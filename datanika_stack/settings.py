@@ -1,6 +1,7 @@
 """Settings of the command line and the stack: the only place in this package that reads the environment."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -143,11 +144,26 @@ class StackSettings(BaseSettings):
     code_server_socket_dir: Path | None = Field(
         default=None, description="Where code servers listen; shared by webserver and daemon."
     )
+    code_server_idle_minutes: float = Field(
+        default=15,
+        ge=0,
+        description="How long after its last use an org's code server sleeps; 0: never.",
+    )
+    worker_uid_base: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="The first user id of the orgs' own processes, where the stack is root.",
+    )
     dagster_home: Path | None = Field(
         default=None,
         validation_alias=AliasChoices("DAGSTER_HOME"),
         description="The Dagster instance's directory; default `$DATANIKA_HOME/dagster`.",
     )
+
+    @property
+    def code_server_idle(self) -> timedelta:
+        """How long after its last use an org's code server sleeps; zero: never."""
+        return timedelta(minutes=self.code_server_idle_minutes)
 
 
 class InheritedEnvironment(BaseSettings):

@@ -21,7 +21,7 @@ from datanika_stack.health import LOOPBACK_HOSTS, WILDCARD_HOSTS, http_answers, 
 from datanika_stack.internal_api import InternalApi
 from datanika_stack.layout import Home, Ports
 from datanika_stack.private_files import make_private_directory
-from datanika_stack.processes import ProcessSpec
+from datanika_stack.process_spec import ProcessSpec
 from datanika_stack.secrets import Secrets, load_or_generate
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings, control_plane_variables
@@ -141,6 +141,8 @@ class StackPlan:
                 dagster_storage_url=text_of(self.endpoints.dagster),
                 dagster_login_key=self.dagster_login_key,
                 environment=base_environment(),
+                idle_after=self.settings.code_server_idle,
+                uid_base=self.settings.worker_uid_base,
             )
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from datanika_stack.layout import Home
 from datanika_stack.private_files import write_private
-from datanika_stack.processes import ProcessInfo
+from datanika_stack.process_spec import ProcessInfo
 
 
 @dataclass

@@ -31,8 +31,9 @@ from datanika_stack.preparation import (
     migrate_dagster,
 )
 from datanika_stack.private_files import make_private_directory
+from datanika_stack.process_spec import ProcessSpec, ProcessState
 from datanika_stack.process_tree import adopt_orphans, end_all, is_alive, reap_orphans
-from datanika_stack.processes import ManagedProcess, ProcessSpec, ProcessState
+from datanika_stack.processes import ManagedProcess
 from datanika_stack.seal import UNSEALED, SealWatch, hint_of
 from datanika_stack.stack_plan import StackPlan
 from datanika_stack.state import StackState
@@ -40,8 +41,6 @@ from datanika_stack.state import StackState
 _LOGGER: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.1
 _SLOW_TICK_SECONDS: Final = 1.0
-# A code server that ends again and again makes the whole stack degraded.
-_PATIENCE: Final = 3
 # Whoever starts work ends first, whoever is asked by others last.
 _LAST_TO_FIRST: Final = (("control_plane",), ("gateway", "worker"), ("daemon",))
 _HOLDERS_OF_KEYS: Final = ("control_plane", "worker")
@@ -169,10 +168,11 @@ class Supervisor:
         self._poller.start()
         self._seal.start()
         while not self._stop.wait(_TICK_SECONDS):
-            for process in self._all_processes():
+            for process in self._processes.values():
                 process.tick()
             if self._poller.latest is not None:
                 self._code_servers.sync(self._poller.latest)
+            self._code_servers.tick()
             if time.monotonic() >= self._next_slow_tick:
                 self._next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
                 self._slow_tick()
@@ -191,9 +191,9 @@ class Supervisor:
             self._seal.ask()
             self._tell(f"ready: {self._plan.api_url}  {self._plan.dagster_url}")
         if self._was_ready:
-            failing = any(process.restarts > _PATIENCE for process in self._waiting())
-            failing = failing or self._poller.is_stale()
-            self._state.state = "running" if is_serving and not failing else "degraded"
+            # An org's code server that ends again and again is that org's trouble alone.
+            is_whole = is_serving and not self._poller.is_stale()
+            self._state.state = "running" if is_whole else "degraded"
             self._notice_seal()
         self._save()
 
@@ -234,10 +234,6 @@ class Supervisor:
 
     def _all_processes(self) -> list[ManagedProcess]:
         return [*self._processes.values(), *self._code_servers.processes()]
-
-    def _waiting(self) -> list[ManagedProcess]:
-        processes = self._all_processes()
-        return [process for process in processes if process.state is ProcessState.WAITING]
 
     def _end_with(self, state: str) -> None:
         self._state.state = state

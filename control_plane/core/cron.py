@@ -6,7 +6,7 @@ it is saved. It must not know what a tick is good for.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from croniter import (  # pyright: ignore[reportMissingTypeStubs] - it ships none
@@ -72,61 +72,6 @@ def normal_timezone(text: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass  # the same answer as for a name that is not listed
     raise CronError(f"'{text}' is not an IANA time zone; for example UTC or Europe/Berlin")
-
-
-def next_ticks(cron: str, timezone: str, count: int, *, after: datetime) -> list[datetime]:
-    """Returns the next times at which an expression ticks.
-
-    As Dagster does: a local time that a change of the clocks leaves out ticks when the gap ends,
-    and one that comes twice ticks the second time only, unless the expression ticks every hour.
-
-    Args:
-        cron: A valid expression.
-        timezone: The zone in which it is read.
-        count: How many.
-        after: Aware; the first tick is later than this.
-
-    Returns:
-        Aware times in that zone.
-    """
-    zone = ZoneInfo(timezone)
-    start = after.astimezone(zone).replace(tzinfo=None) - timedelta(hours=2)
-    if _ticks_every_hour(cron):
-        return _hourly_ticks(cron, zone, count, after)
-    naive = croniter(cron, start)
-    ticks: list[datetime] = []
-    while len(ticks) < count:
-        tick = _existing(naive.get_next(datetime), zone)
-        if tick > after and (not ticks or tick > ticks[-1]):
-            ticks.append(tick)
-    return ticks
-
-
-def _hourly_ticks(cron: str, zone: ZoneInfo, count: int, after: datetime) -> list[datetime]:
-    # Every hour that passes has its ticks, so real hours are walked, not the clock's.
-    hour = after.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    ticks: list[datetime] = []
-    while len(ticks) < count:
-        for minute in range(60):
-            tick = (hour + timedelta(minutes=minute)).astimezone(zone)
-            if tick > after and croniter.match(cron, tick.replace(tzinfo=None)):
-                ticks.append(tick)
-        hour += timedelta(hours=1)
-    return ticks[:count]
-
-
-def _ticks_every_hour(cron: str) -> bool:
-    return croniter.expand(cron)[0][1:] == [["*"], ["*"], ["*"], ["*"]]
-
-
-def _existing(local: datetime, zone: ZoneInfo) -> datetime:
-    """Returns the local time in its zone: the later of two, or the end of the gap it lies in."""
-    while True:
-        # fold=1 is the later of two (PEP 495), which is what Dagster's scheduler takes.
-        aware = local.replace(tzinfo=zone, fold=1)
-        if aware.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local:
-            return aware
-        local = local.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def _check_field(name: str, maximum: int, field: str) -> None:

@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 from control_plane.access.caller import Caller
 from control_plane.audit.resources import ResourceService
 from control_plane.core.clock import utc_now
-from control_plane.core.cron import next_ticks
 from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.schedules.models import Schedule
 from control_plane.schedules.repository import ScheduleRepository
 from control_plane.schedules.schemas import ScheduleCreate, ScheduleUpdate
 from control_plane.targets.service import TargetRef, TargetService
 from control_plane.tenancy.repository import Deleted
+from datanika_manifest.ticks import next_ticks
 
 
 class ScheduleService(ResourceService[Schedule]):

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dagster import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.applications import Starlette
@@ -17,7 +16,8 @@ from datanika_dagster import settings
 from datanika_dagster.gateway.guard import PREFIX, Guard
 from datanika_dagster.gateway.origins import Addresses
 from datanika_dagster.gateway.sessions import Sessions
-from datanika_dagster.gateway.workspace import SupervisedWorkspace, WorkspaceWatcher
+from datanika_dagster.workspace.context import OrgWorkspace
+from datanika_dagster.workspace.load_target import SupervisedWorkspace
 
 STATEMENT_TIMEOUT_MILLISECONDS = 15_000
 POOL_RECYCLE_SECONDS = 3600
@@ -38,16 +38,12 @@ def create_app() -> ASGIApp:
         pool_recycle=POOL_RECYCLE_SECONDS,
         max_overflow=POOL_OVERFLOW,
     )
-    loaded = workspace.version()
-    context = WorkspaceProcessContext(instance, workspace, version=__version__)
-    watcher = WorkspaceWatcher(context, workspace, loaded)
+    context = OrgWorkspace(instance, workspace, version=__version__)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        watcher.start()
         with context:
             yield
-            watcher.stop()
 
     webserver = DagsterWebserver(context, PREFIX).create_asgi_app(lifespan=lifespan)
     addresses = Addresses(

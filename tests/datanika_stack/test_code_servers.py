@@ -12,7 +12,7 @@ import pytest
 from datanika_stack.base_environment import base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
 from datanika_stack.locations import CodeLocation
-from datanika_stack.processes import ProcessState
+from datanika_stack.process_spec import ProcessState
 
 LONG = "a" * 60
 LOCATIONS = [

@@ -12,7 +12,8 @@ import pytest
 
 from datanika_stack.health import always
 from datanika_stack.layout import Home
-from datanika_stack.processes import ManagedProcess, ProcessSpec, ProcessState
+from datanika_stack.process_spec import ProcessSpec, ProcessState
+from datanika_stack.processes import ManagedProcess
 from datanika_stack.state import SupervisorLock, is_supervised
 
 Run = Callable[..., ManagedProcess]

@@ -6,7 +6,8 @@ from itertools import islice
 import pytest
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
-from control_plane.core.cron import CronError, next_ticks, normal_cron, normal_timezone
+from control_plane.core.cron import CronError, normal_cron, normal_timezone
+from datanika_manifest.ticks import next_ticks
 
 ACCEPTED = [
     "0 6 * * *",
