@@ -2,8 +2,9 @@
 
 `python -m datanika_dagster.daemon run -w workspace.yaml`. The stock daemon asks every code server for
 its id once a second and loads all of them again once a minute; this one has the workspace of
-`workspace/context.py`, which knows by itself when there is something new. The run queue and the retries of runs look when they are told to (`run_signals.py`), and while the platform is sealed
-nothing leaves the queue (`launcher/run_queue.py`).
+`workspace/context.py`, which knows by itself when there is something new. The run queue and the retries
+of runs look when they are told to (`run_signals.py`), and while the platform is sealed nothing leaves
+the queue (`launcher/run_queue.py`).
 """
 
 from typing import Any, Final

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def plan(short_dir: Path) -> CodeServerPlan:
         dagster_storage_url="postgresql+psycopg2://nobody@127.0.0.1:9/none",
         dagster_login_key="key",
         environment=base_environment(),
+        idle_after=timedelta(0),
     )
 
 
@@ -45,6 +47,11 @@ def servers(plan: CodeServerPlan) -> Iterator[CodeServers]:
         process.end(grace_seconds=0)
 
 
+def publish(servers: CodeServers, locations: list[CodeLocation]) -> None:
+    servers.sync(locations)
+    servers.tick()
+
+
 def workspace(plan: CodeServerPlan) -> dict[str, str]:
     entries = json.loads(plan.workspace_file.read_text())["load_from"]
     servers = [entry["grpc_server"] for entry in entries]
@@ -54,10 +61,10 @@ def workspace(plan: CodeServerPlan) -> dict[str, str]:
 def test_no_org_can_choose_the_socket_of_another(
     servers: CodeServers, plan: CodeServerPlan
 ) -> None:
-    servers.sync(LOCATIONS)
+    publish(servers, LOCATIONS)
     assert workspace(plan) == {
-        f"org_{LOCATIONS[0].org}": str(plan.socket_dir / "org_7.sock"),
-        f"org_{LOCATIONS[1].org}": str(plan.socket_dir / "org_8.sock"),
+        f"org_{LOCATIONS[0].org}": str(plan.socket_dir / "org_7" / "server.sock"),
+        f"org_{LOCATIONS[1].org}": str(plan.socket_dir / "org_8" / "server.sock"),
     }
     names = {process.spec.name for process in servers.processes()}
     assert names == {"code_server_7", "code_server_8"}
@@ -69,11 +76,11 @@ def test_a_full_disk_is_outlived(servers: CodeServers, plan: CodeServerPlan) -> 
     plan.workspace_file.unlink()
     # A directory in its place refuses the file, whoever runs the test.
     plan.workspace_file.mkdir()
-    servers.sync(LOCATIONS[:1])
+    publish(servers, LOCATIONS[:1])
     assert [process.state for process in servers.processes()] == [ProcessState.WAITING]
     plan.workspace_file.rmdir()
     plan.log_dir.mkdir()
-    servers.sync(LOCATIONS[:1])
+    publish(servers, list(LOCATIONS[:1]))
     assert list(workspace(plan)) == [LOCATIONS[0].name]
     assert not list(plan.dagster_home.glob(".workspace*"))
 
@@ -82,7 +89,7 @@ class TestRestart:
     def test_the_locations_of_before_stay_known_before_anything_is_published(
         self, servers: CodeServers, plan: CodeServerPlan
     ) -> None:
-        servers.sync(LOCATIONS)
+        publish(servers, LOCATIONS)
         before = workspace(plan)
         assert before
         CodeServers(plan).prepare()
@@ -91,18 +98,20 @@ class TestRestart:
     def test_they_are_looked_for_where_this_start_puts_its_sockets(
         self, servers: CodeServers, plan: CodeServerPlan
     ) -> None:
-        servers.sync(LOCATIONS[:1])
+        publish(servers, LOCATIONS[:1])
         moved = replace(plan, socket_dir=plan.socket_dir.with_name("elsewhere"))
         CodeServers(moved).prepare()
-        assert workspace(plan) == {LOCATIONS[0].name: str(moved.socket_dir / "org_7.sock")}
+        assert workspace(plan) == {
+            LOCATIONS[0].name: str(moved.socket_dir / "org_7" / "server.sock")
+        }
 
     def test_what_is_published_no_more_goes(
         self, servers: CodeServers, plan: CodeServerPlan
     ) -> None:
-        servers.sync(LOCATIONS)
+        publish(servers, LOCATIONS)
         again = CodeServers(plan)
         again.prepare()
-        again.sync([])
+        publish(again, [])
         assert workspace(plan) == {}
 
     @pytest.mark.parametrize(

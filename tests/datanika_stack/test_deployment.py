@@ -241,13 +241,15 @@ def test_one_that_has_ended_gets_unhealthy(
 
 def test_a_code_server_that_does_not_answer_makes_them_unhealthy(deployment: Deployment) -> None:
     wait(lambda: deployment.is_healthy("code-servers"))
-    workspace = deployment.root / "lib" / "dagster" / "workspace.yaml"
-    before = workspace.read_text()
-    missing = {"grpc_server": {"socket": str(deployment.root / "none.sock")}}
+    servers = deployment.root / "lib" / "dagster" / "code_servers.json"
+    before = servers.read_text()
     deployment.end("code-servers")
-    workspace.write_text(json.dumps({"load_from": [missing]}))
+    asleep = {"org_id": 99, "sha256": "0" * 64, "state": "asleep", "reason": None}
+    servers.write_text(json.dumps({"servers": {"org_none": asleep}}))
+    assert deployment.is_healthy("code-servers")
+    servers.write_text(json.dumps({"servers": {"org_none": asleep | {"state": "serving"}}}))
     assert not deployment.is_healthy("code-servers")
-    workspace.write_text(before)
+    servers.write_text(before)
     deployment.start("code-servers")
     wait(lambda: deployment.is_healthy("code-servers"))
 
