@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import api, code_location, first_light, installation, launch
+from benchmarks import api, code_location, first_light, installation, launch, many_orgs
 from benchmarks.harness import Measure, console, print_measures, write_result
 from benchmarks.workspace import Workspace
 
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "code_location": code_location.measure,
     "launch": launch.measure,
     "api": api.measure,
+    "many_orgs": many_orgs.measure,
 }
 DEFAULT_PORT = 18700
 

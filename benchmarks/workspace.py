@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,15 +89,18 @@ def up(home: Path, port: int) -> float:
     return time.monotonic() - started
 
 
-def run_datanika(*arguments: str, networks: str = "") -> str:
-    """Runs a command and returns what it printed.
+def run_datanika(
+    *arguments: str, networks: str = "", environment: Mapping[str, str] | None = None
+) -> str:
+    """Runs a command, with more in its environment, and returns what it printed.
 
     Raises:
         BenchmarkError: It failed.
     """
-    environment = ["env", f"DATANIKA_ALLOWED_NETWORKS={networks}"] if networks else []
+    more = dict(environment or {}) | ({"DATANIKA_ALLOWED_NETWORKS": networks} if networks else {})
+    prefix = ["env", *(f"{name}={value}" for name, value in more.items())] if more else []
     done = subprocess.run(
-        [*environment, *_COMMAND, *arguments], capture_output=True, text=True, check=False
+        [*prefix, *_COMMAND, *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise BenchmarkError(f"datanika {' '.join(arguments)}: {done.stderr[-2000:]}")

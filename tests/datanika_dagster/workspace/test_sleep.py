@@ -29,6 +29,8 @@ def servers(control_plane, instance, dagster_home) -> Iterator[TickedServers]:
     url = dagster_home.storage_url
     with ticked_servers(control_plane, dagster_home.path, url, idle_after=IDLE) as made:
         yield made
+    for name in ("code_servers.json", "workspace.yaml"):
+        (dagster_home.path / name).unlink(missing_ok=True)
 
 
 def workspace(instance, dagster_home) -> OrgWorkspace:
