@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.definitions.timestamp import TimestampWithTimezone
 
+from datanika_dagster.run_logins import password_of, reader_login
 from datanika_dagster.workspace.context import OrgWorkspace
 from datanika_dagster.workspace.load_target import SupervisedWorkspace
 from tests.datanika_dagster.support.control_plane_stand_in import ControlPlaneStandIn, serve
 from tests.datanika_dagster.support.waiting import wait_for
-from tests.fixtures.code_servers import TickedServers, manifest_of, ticked_servers
+from tests.fixtures.code_servers import LOGIN_KEY, TickedServers, manifest_of, ticked_servers
 
 IDLE = timedelta(seconds=3)
 
@@ -24,8 +26,17 @@ def control_plane() -> Iterator[ControlPlaneStandIn]:
         yield stand_in
 
 
+@pytest.fixture(scope="module")
+def reader(postgres_cluster) -> None:
+    """The login of the code server of org 1, but that it can read everything."""
+    name = reader_login(1)
+    with psycopg.connect(postgres_cluster.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password_of(name, LOGIN_KEY)}'")
+        connection.execute(f"GRANT pg_read_all_data TO {name}")
+
+
 @pytest.fixture
-def servers(control_plane, instance, dagster_home) -> Iterator[TickedServers]:
+def servers(control_plane, instance, dagster_home, reader) -> Iterator[TickedServers]:
     url = dagster_home.storage_url
     with ticked_servers(control_plane, dagster_home.path, url, idle_after=IDLE) as made:
         yield made
