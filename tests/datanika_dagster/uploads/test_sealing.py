@@ -1,7 +1,10 @@
 """dlt learns nothing from the machine, writes no secret, and talks to nobody else."""
 
+import os
+import pickle
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,6 +59,35 @@ def test_only_the_two_databases_are_connected_to(
     uploader.run(["t"])
     ports = {uploader.source.cluster.port, uploader.warehouse.cluster.port}
     assert asked <= {("127.0.0.1", port) for port in ports}
+
+
+class Planted:
+    """What runs a command when somebody unpickles it."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self._command,)
+
+
+def test_a_planted_pickle_is_never_loaded(
+    uploader: Uploader, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uploader.source.execute("create table t (id int)", "insert into t values (1)")
+    before = uploader.run(["t"])
+    pipeline = next(before.work_dir.glob("dlt_0/*"))
+    marker = tmp_path / "unpickled"
+    planted = pickle.dumps(Planted(f"touch {marker}"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    job = uploader.new_job()
+    for parent in (job.work_dir / "dlt_0", tmp_path / ".dlt" / "pipelines"):
+        (parent / pipeline.name).mkdir(parents=True)
+        (parent / pipeline.name / "trace.pickle").write_bytes(planted)
+    run(job, uploader.payload(["t"]), uploader.secrets)
+    assert not marker.exists()
+    pickle.loads(planted)
+    assert marker.exists()  # whoever had loaded it would have shown
 
 
 @pytest.mark.parametrize("side", ["shop", "warehouse"])
