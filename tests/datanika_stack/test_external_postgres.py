@@ -1,15 +1,7 @@
-"""Roles, schemas, tenancy and warehouses on an older server than the embedded one, as compose has it.
+"""Roles, schemas, tenancy and warehouses on an older server than the embedded one, as compose has it."""
 
-Debian's PostgreSQL where it is installed, and the 16 that the wheel carries beside its 18.
-"""
-
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -19,17 +11,11 @@ from pydantic import SecretStr
 from datanika_stack.databases import ensure_databases
 from datanika_stack.deployment import migrate_deployment
 from datanika_stack.endpoints import dsn_of, embedded_endpoints, text_of
-from datanika_stack.initdb import child_options, find_binaries
-from datanika_stack.os_access import ensure_os_user, give_directory, is_root, let_user_reach
 from datanika_stack.provision import Provisioner
 from datanika_stack.secrets import Secrets
 from datanika_stack.settings import StackSettings
-from tests.fixtures.ports import free_port
+from tests.fixtures.external_postgres import SERVERS, running_external
 
-SERVERS = {
-    "15": Path("/usr/lib/postgresql/15/bin"),
-    "16": find_binaries().parent.parent / "pginstall" / "bin",
-}
 ORGANIZATION = (
     "INSERT INTO organizations (id, slug, name, is_suspended, created_at,"
     " updated_at) VALUES (%(id)s, %(slug)s, 'An org', false, now(), now())"
@@ -38,34 +24,8 @@ ORGANIZATION = (
 
 @pytest.fixture(scope="module", params=SERVERS)
 def port(request: pytest.FixtureRequest, stack_secrets: Secrets) -> Iterator[int]:
-    binaries = SERVERS[request.param]
-    if not (binaries / "initdb").exists():
-        pytest.skip(f"PostgreSQL {request.param} is NOT TESTED: no server in {binaries}")
-    directory = Path(tempfile.mkdtemp(prefix="dte", dir="/tmp"))
-    user = ensure_os_user() if is_root() else None
-    if user:
-        let_user_reach(binaries / "initdb", user)
-    give_directory(directory, user)
-    number = free_port()
-    password_file = directory / "password"
-    password_file.write_text(stack_secrets.postgres_password)
-    if user:
-        os.chown(password_file, user.uid, user.gid)
-    options: dict[str, Any] = child_options(user)
-    data = directory / "data"
-    subprocess.run(
-        [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "-N",
-         "--pwfile", password_file, "-E", "UTF8", "--locale=C"],
-        check=True, capture_output=True, **options,
-    )  # fmt: skip
-    server = [binaries / "pg_ctl", "-w", "-D", data, "-l", directory / "log"]
-    listening = f"-c fsync=off -h 127.0.0.1 -p {number} -k {directory}"
-    subprocess.run(
-        [*server, "-o", listening, "start"], check=True, stdout=subprocess.DEVNULL, **options
-    )
-    yield number
-    subprocess.run([*server, "-m", "fast", "stop"], check=True, capture_output=True, **options)
-    shutil.rmtree(directory, ignore_errors=True)
+    with running_external(request.param, stack_secrets.postgres_password) as number:
+        yield number
 
 
 def test_warehouses_on_an_older_server(port: int, stack_secrets: Secrets) -> None:
