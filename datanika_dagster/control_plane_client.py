@@ -37,10 +37,11 @@ class PublishedManifest(_Answer):
 
 
 class TaskToken(_Answer):
-    """A single-use token for one run."""
+    """A single-use token for one run, and the number of the org that the run is of."""
 
     token: str
     expires_at: datetime
+    org_id: int
 
 
 class Redeemed(_Answer):

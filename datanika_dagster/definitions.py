@@ -31,7 +31,7 @@ def definitions() -> dg.Definitions:
     """
     config = settings.read()
     org = config.required_org()
-    with control_plane_client.of_process(config, token_of_process(config)) as client:
+    with control_plane_client.of_process(config, token_of_process()) as client:
         manifest = client.manifest(org, _planned_sha256() or config.manifest)
     credentials.redeem_early()
     # The public with_reconstruction_metadata alone is lost on the way (Dagster 1.13.27).

@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     service_token: SecretStr | None = Field(
         default=None, description="This process's own token for the control plane."
     )
-    task_token_fd: int | None = Field(
-        default=None, description="Descriptor of a pipe that holds the run's task token."
+    worker_sockets: Path | None = Field(
+        default=None, description="Directory of the sockets on which worker hosts listen."
     )
     worker_uid_base: int = Field(
         default=1_000_000,
@@ -114,6 +114,21 @@ def inherited_environment() -> dict[str, str]:
     """Returns the few variables that every process of the execution plane is given."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}  # noqa: TID251
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"} | environment
+
+
+def replace_environment(variables: dict[str, str]) -> None:
+    """Makes these the only variables of this process, right after a fork.
+
+    Unlike those of an `exec` they are in no file that another process can read.
+    """
+    os.environ.clear()  # noqa: TID251
+    os.environ.update(variables)  # noqa: TID251
+
+
+def drop_from_environment(*names: str) -> None:
+    """Removes variables, so that what this process starts does not inherit them."""
+    for name in names:
+        os.environ.pop(name, None)  # noqa: TID251
 
 
 def put_into_environment(variables: dict[str, str]) -> None:

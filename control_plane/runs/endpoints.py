@@ -206,7 +206,7 @@ def authorize_launched_run(
     )
     actor = actor_of(request, SYSTEM.kind, None, body.schedule or SYSTEM.name)
     minted = authorization.authorize_run(session, org.id, actor, run)
-    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
+    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at, org_id=org.id)
 
 
 @internal.post("/task-tokens")
@@ -232,7 +232,7 @@ def authorize_shell_run(
         _checked(body.check_keys),
     )
     minted = authorization.authorize_shell_run(session, caller.org_id, caller.actor, run)
-    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at)
+    return AuthorizedRun(token=minted.token, expires_at=minted.expires_at, org_id=caller.org_id)
 
 
 @internal.post("/task-tokens/redeem")

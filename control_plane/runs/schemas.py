@@ -145,7 +145,8 @@ class ShellRunAuthorize(BaseModel):
 
 
 class AuthorizedRun(BaseModel):
-    """The single-use token with which a run gets its credentials."""
+    """The single-use token with which a run gets its credentials, and whose run it is."""
 
     token: str
     expires_at: datetime
+    org_id: int

@@ -75,7 +75,7 @@ def redeem_early() -> None:
     wait for its pool for longer than the token lives.
     """
     config = settings.read()
-    token = token_of_process(config)
+    token = token_of_process()
     if token is None:
         return
     try:
@@ -135,7 +135,7 @@ def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Grante
     config = settings.read()
     redeemed = _GRANTS.of_process
     if redeemed is None:
-        token = token_of_process(config) or _token_for_shell(context, manifest, config)
+        token = token_of_process() or _token_for_shell(context, manifest, config)
         redeemed = _exchange(token, config)
     if redeemed.org != manifest.org:
         raise ExecutionError("The task token belongs to another organization.")

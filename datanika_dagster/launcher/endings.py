@@ -8,11 +8,16 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from datanika_dagster.errors import MessageRefused
+from datanika_dagster.launcher.job_processes import Ending
 from datanika_dagster.launcher.messages import StepContract
 
 RETRYABLE = 75  # EX_TEMPFAIL of sysexits.h
 CANCELLED = 130
 NAMED = 10
+_REASONS: Mapping[str | None, str] = {
+    "memory": "The job was killed (SIGKILL): the machine ran out of memory.",
+    "deadline": "The job was stopped at its deadline.",
+}
 
 
 class _Error(BaseModel):
@@ -44,12 +49,12 @@ def read_outcome(outcome: Any) -> Mapping[str, Any]:
 
 
 def raise_unless_complete(
-    exit_code: int | None, outcome: Mapping[str, Any] | None, contract: StepContract
+    ending: Ending | None, outcome: Mapping[str, Any] | None, contract: StepContract
 ) -> None:
     """Returns if the job did all of its step.
 
     Args:
-        exit_code: Of the job's process, None where it would not end.
+        ending: Of the job's process, None where it would not end.
         outcome: The job's own account, None where it gave none.
         contract: What it was to report, and what it did.
 
@@ -57,6 +62,7 @@ def raise_unless_complete(
         Failure: Anything is missing; `description` says what.
     """
     error = (outcome or {}).get("error")
+    exit_code = ending.exit_code if ending else None
     if error:
         raise dg.Failure(
             error["message"],
@@ -64,20 +70,22 @@ def raise_unless_complete(
             allow_retries=exit_code == RETRYABLE,
         )
     if exit_code != 0 or not outcome:
-        raise dg.Failure(_death(exit_code), allow_retries=exit_code == -signal.SIGKILL)
+        raise dg.Failure(_death(ending), allow_retries=exit_code == -signal.SIGKILL)
     missing = contract.unreported()
     if missing:
         names = ", ".join(missing[:NAMED]) + (" and more" if len(missing) > NAMED else "")
         raise dg.Failure(f"The job ended without reporting {names}.", allow_retries=False)
 
 
-def _death(exit_code: int | None) -> str:
-    if exit_code is None:
+def _death(ending: Ending | None) -> str:
+    if ending is None:
         return "The job said it was done and did not end; it was killed."
-    if exit_code == -signal.SIGKILL:
+    if ending.reason in _REASONS:
+        return _REASONS[ending.reason]
+    if ending.exit_code == -signal.SIGKILL:
         return "The job was killed (SIGKILL). The machine may have run out of memory."
-    if exit_code < 0:
-        return f"The job was ended by {signal.Signals(-exit_code).name}."
-    if exit_code == CANCELLED:
+    if ending.exit_code < 0:
+        return f"The job was ended by {signal.Signals(-ending.exit_code).name}."
+    if ending.exit_code == CANCELLED:
         return "The job was cancelled."
-    return f"The job ended with exit code {exit_code} without saying why."
+    return f"The job ended with exit code {ending.exit_code} without saying why."

@@ -1,7 +1,8 @@
 """The process of one job: a step's work with the step's credentials, and nothing else.
 
-It holds no Dagster and no control-plane credential, and speaks the Dagster Pipes wire format over
-the socket that it was started with. It never imports dagster.
+A worker host has forked it, or a run has started it where there is no host. It holds no Dagster and no
+control-plane credential, and speaks the Dagster Pipes wire format over the socket that it was started
+with. It never imports dagster.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,7 @@ import dagster_pipes
 
 from datanika_dagster.launcher import jobs, processes
 from datanika_dagster.launcher.job import LogLevel
-from datanika_dagster.launcher.messages import LOG_CHARACTERS, OUTCOME
+from datanika_dagster.launcher.messages import BEAT, BEAT_SECONDS, LOG_CHARACTERS, OUTCOME
 from datanika_dagster.launcher.redaction import RedactedOutput, Redactor
 
 EXIT_ERROR = 1
@@ -101,6 +103,7 @@ class _Wire(
         self._channel = channel
         self._context = context
         self._redactor = redactor
+        self._lock = threading.Lock()
 
     def is_dagster_pipes_process(self) -> bool:
         return True
@@ -121,31 +124,49 @@ class _Wire(
 
     def write_message(self, message: Any) -> None:
         line = json.dumps(self._redactor.message(message))
-        self._channel.sendall(line.encode() + b"\n")
+        with self._lock:  # the beats come from a thread of their own
+            self._channel.sendall(line.encode() + b"\n")
+
+
+def run_hosted(channel_fd: int) -> int:
+    """Does a job in a child that a worker host has forked, in its directory, and returns its exit code.
+
+    Args:
+        channel_fd: The job's end of the channel.
+    """
+    return _serve(socket.socket(fileno=channel_fd))
 
 
 def main() -> None:
-    """Reads the order from the socket, does it, and ends with an exit code that says how."""
+    """Does a job in a process of its own: `job_child CHANNEL DIRECTORY`."""
     processes.harden_this_process()
     channel = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(channel.fileno(), False)
+    os.chdir(sys.argv[2])
+    # Not sys.exit: threads of an engine must not keep a job alive that is done.
+    os._exit(_serve(channel))
+
+
+def _serve(channel: socket.socket) -> int:
+    """Reads the order from the socket, does it, and returns an exit code that says how it ended."""
     with channel.makefile("rb") as lines:
         order = json.loads(lines.readline())
+    if order["form"] != "step":
+        raise ValueError("unknown form of a job")
     _die_with_the_run(channel)
     redactor = Redactor(order["secrets"])
     output = RedactedOutput(redactor, 2)
-    os.chdir(order["work_dir"])
     exit_code = _do(order, _Wire(channel, order["pipes_context"], redactor))
     output.close()
-    # Not sys.exit: threads of an engine must not keep a job alive that is done.
-    os._exit(exit_code)
+    return exit_code
 
 
 def _do(order: dict[str, Any], wire: _Wire) -> int:
     with dagster_pipes.open_dagster_pipes(
         params_loader=wire, context_loader=wire, message_writer=wire
     ) as pipes:
-        job = ChildJob(pipes, Path(order["work_dir"]))
+        job = ChildJob(pipes, Path.cwd())
+        _beat(wire)
         try:
             outcome = jobs.invoke(order["entry"], job, order["payload"], order["secrets"])
         except KeyboardInterrupt:
@@ -156,6 +177,18 @@ def _do(order: dict[str, Any], wire: _Wire) -> int:
     return EXIT_RETRYABLE if outcome.is_retryable else EXIT_ERROR
 
 
+def _beat(wire: _Wire) -> None:
+    """Says every few seconds that this process lives: a long COPY is silent, a stopped one, too."""
+
+    def go_on() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                time.sleep(BEAT_SECONDS)
+                wire.write_message({"method": BEAT, "params": {}})
+
+    threading.Thread(target=go_on, name="beat", daemon=True).start()
+
+
 def _die_with_the_run(channel: socket.socket) -> None:
     """Ends this process group when the run has gone, on systems that do not do that by themselves."""
 
@@ -164,7 +197,7 @@ def _die_with_the_run(channel: socket.socket) -> None:
             channel.recv(1)
         processes.signal_group(os.getpgid(0), signal.SIGKILL)
 
-    threading.Thread(target=wait_for_end, daemon=True).start()
+    threading.Thread(target=wait_for_end, name="run", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ LOG_CHARACTERS = 20_000
 METADATA_ENTRIES = 100
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 SEVERITIES = frozenset({"WARN", "ERROR"})
+BEAT = "datanika/beat"
+"""The method of a message that only says that the job lives."""
+
+BEAT_SECONDS = 5.0
 OUTCOME = "datanika/outcome"
 """The key of the job's last message: how it ended."""
 
@@ -138,6 +142,8 @@ class StepContract:
         match method:
             case "opened" | "report_custom_message":
                 pass
+            case _ if method == BEAT:
+                _check_keys(params, set())
             case "closed":
                 self._is_closed = True
             case "log":

@@ -75,12 +75,19 @@ def harden_this_process() -> None:
     """Where the system can: dies with its parent, never gains privileges, shows no memory."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform != "linux":
-        return
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    die_with_parent()
     forbid_privileges()
     hide_this_process()
+
+
+def die_with_parent() -> None:
+    """Where the system can: is killed when the thread that started this process ends.
+
+    Not inherited, and cleared by a change of user
+    (https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def forbid_privileges() -> None:

@@ -1,14 +1,14 @@
-"""Dagster's run launcher of this installation: one scrubbed process for each run.
+"""Dagster's run launcher of this installation: a worker host forks a child for each run.
 
 It runs in the daemon. The control plane is asked first, whether the run may start; its task token
-goes to the run in a pipe. The run is planned from a manifest and starts with that very one.
+goes to the run in sealed memory. The run is planned from a manifest and starts with that very one.
 """
 
-import threading
+import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEvent, DagsterInstance, DagsterRun
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import (
@@ -18,13 +18,18 @@ from dagster._core.launcher.base import (
     WorkerStatus,
 )
 from dagster._core.storage.tags import MAX_RETRIES_TAG
-from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+from pydantic import SecretStr
 
 from datanika_dagster import control_plane_client, settings
+from datanika_dagster.control_plane_client import TaskToken
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, PlatformSealed
-from datanika_dagster.launcher import planned_run, run_process, worker
+from datanika_dagster.launcher import host_choice, planned_run, worker
+from datanika_dagster.launcher.host.client import HostUnreachable, KnownHost
+from datanika_dagster.launcher.host.order import RunOrder
+from datanika_dagster.launcher.host.protocol import Launch
 from datanika_dagster.launcher.planned_run import PlannedRun
+from datanika_dagster.settings import Settings
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.run_records import MANIFEST_TAG
 
@@ -32,7 +37,7 @@ GRACE_SECONDS = 15.0
 
 
 class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
-    """Launches runs as processes of this machine."""
+    """Launches runs on the worker hosts of this machine."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -59,70 +64,52 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         """Starts the run's process, or fails the run with the reason why it may not start.
 
         Raises:
-            DagsterUserCodeUnreachableError: The control plane does not answer; the queue tries
-                the run again.
+            DagsterUserCodeUnreachableError: The control plane or every worker host is silent; the
+                queue tries the run again.
         """
         run = context.dagster_run
         config = settings.read()
         try:
+            hosts = host_choice.available(config)
             planned = planned_run.of(self._instance, run)
             with control_plane_client.of_process(config) as client:
-                token = client.authorize_run(run.run_id, planned.intent).token
+                granted = client.authorize_run(run.run_id, planned.intent)
+            self._start(run, planned, granted, hosts)
         except PlatformSealed:
             # Since the queue has looked. Back into it, as no attempt of the run's own.
             self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
-            return
-        except ControlPlaneUnreachable as error:
+        except (ControlPlaneUnreachable, HostUnreachable) as error:
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
             # It would be refused again.
             self._instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: "0"})
             self._instance.report_run_failed(run, f"The run was refused: {error}")
-            return
-        self._start(run, planned, token)
 
-    def _start(self, run: DagsterRun, planned: PlannedRun, token: str) -> None:
-        arguments = ExecuteRunArgs(
-            job_origin=planned.origin,
+    def _start(
+        self, run: DagsterRun, planned: PlannedRun, granted: TaskToken, hosts: list[KnownHost]
+    ) -> None:
+        intent = planned.intent
+        request = Launch(run_id=run.run_id, org=intent.org, org_id=granted.org_id)
+        order_fd = self._order(run, planned, granted).sealed()
+        try:
+            started = host_choice.launch(hosts, request, order_fd)
+        finally:
+            os.close(order_fd)
+        if started is not None:
+            tags = {MANIFEST_TAG: intent.manifest_sha256, WORKER_TAG: started.as_tag()}
+            self._instance.add_run_tags(run.run_id, tags)
+
+    def _order(self, run: DagsterRun, planned: PlannedRun, granted: TaskToken) -> RunOrder:
+        config = settings.read()
+        return RunOrder(
             run_id=run.run_id,
-            instance_ref=self._instance.get_ref(),
-            set_exit_code_on_failure=True,
-        )
-        process = run_process.start(
-            run.run_id,
-            serialize_value(arguments),
-            token=token,
             org=planned.intent.org,
             manifest_sha256=planned.intent.manifest_sha256,
+            task_token=SecretStr(granted.token),
+            instance_ref=serialize_value(self._instance.get_ref()),
+            storage_url=config.dagster_storage_url or SecretStr(""),
+            environment=_environment(config),
         )
-        tags = {MANIFEST_TAG: planned.intent.manifest_sha256}
-        started = worker.of_pid(process.pid)
-        if started:
-            tags[WORKER_TAG] = started.as_tag()
-        self._instance.add_run_tags(run.run_id, tags)
-        threading.Thread(
-            target=self._wait_for_end,
-            args=(self._instance, run.run_id, process),
-            name=f"run-{run.run_id}",
-            daemon=True,
-        ).start()
-
-    @staticmethod
-    def _wait_for_end(
-        instance: DagsterInstance, run_id: str, process: run_process.RunProcess
-    ) -> None:
-        """Reports a run whose process has died without doing so itself."""
-        ending = process.wait()
-        run = instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
-            return
-        if run.status is DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, f"The run's process has ended: {ending}.")
-        else:
-            instance.report_run_failed(run, f"The run's process died: {ending}.")
-        # What it held would keep its successors waiting for minutes.
-        if instance.event_log_storage.supports_global_concurrency_limits:
-            instance.event_log_storage.free_concurrency_slots_for_run(run_id)
 
     def terminate(self, run_id: str) -> bool:
         """Asks a run to end; after a grace period its process is killed.
@@ -135,9 +122,9 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             return False
         self._instance.report_run_canceling(run)
         of_run = worker.from_tag(run.tags.get(WORKER_TAG))
-        # A worker elsewhere sees by itself that its run is being cancelled.
-        if of_run and worker.is_alive(of_run):
-            run_process.terminate(of_run, grace_seconds=GRACE_SECONDS)
+        # A worker that this process does not reach sees by itself that its run is being cancelled.
+        if of_run is not None:
+            host_choice.terminate(settings.read(), of_run, run_id, grace_seconds=GRACE_SECONDS)
         return True
 
     @property
@@ -150,11 +137,9 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         of_run = worker.from_tag(run.tags.get(WORKER_TAG))
         if of_run is None:
             return self._of_untagged(run)
-        name = str(of_run.pid)
-        if worker.is_alive(of_run):
-            return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=name)
+        status, message = host_choice.status(settings.read(), of_run, run.run_id)
         return CheckRunHealthResult(
-            WorkerStatus.NOT_FOUND, f"Process {of_run.pid} has ended", run_worker_id=name
+            WorkerStatus(status), message or None, run_worker_id=str(of_run.pid)
         )
 
     @staticmethod
@@ -163,3 +148,13 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             # From a shell: its process is the shell's, and nobody knows which.
             return CheckRunHealthResult(WorkerStatus.RUNNING, "Started from a shell")
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run never got a process")
+
+
+def _environment(config: Settings) -> dict[str, str]:
+    """Returns what a run needs beside its secrets; nothing else of ours reaches it."""
+    return {
+        "DAGSTER_HOME": str(config.required_dagster_home()),
+        "DATANIKA_CONTROL_PLANE_URL": config.control_plane_url,
+        "DATANIKA_HOME": str(config.home.absolute()),
+        "DBT_PROJECTS_DIR": str(config.projects_dir()),
+    }

@@ -7,7 +7,6 @@ events; they are yielded as they come, so what was reported before a failure sta
 import json
 import select
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,17 +23,20 @@ from dagster_pipes import (
     PipesParams,
 )
 
-from datanika_dagster import settings
 from datanika_dagster.errors import MessageRefused
-from datanika_dagster.launcher import endings, processes
+from datanika_dagster.launcher import endings, job_processes
+from datanika_dagster.launcher.host.client import HostRefused, HostUnreachable
 from datanika_dagster.launcher.job import Secrets
-from datanika_dagster.launcher.messages import LINE_BYTES, OUTCOME, StepContract
+from datanika_dagster.launcher.job_processes import JobProcess, Terms
+from datanika_dagster.launcher.messages import BEAT, LINE_BYTES, OUTCOME, StepContract
 
-CHILD_MODULE = "datanika_dagster.launcher.job_child"
 GRACE_SECONDS = 2.0
 EXIT_SECONDS = 10.0
 POLL_SECONDS = 2.0
 SEND_SECONDS = 60.0
+SILENT_SECONDS = 60.0
+"""A job that lives says so every few seconds."""
+
 RECEIVE_BYTES = 1 << 16
 
 CLOSED: PipesMessage = {
@@ -52,8 +54,7 @@ def run_job(
     entry: str,
     payload: Mapping[str, Any],
     secrets: Secrets,
-    *,
-    deadline_seconds: float,
+    terms: Terms,
     translate: Translate | None = None,
 ) -> Iterator[Any]:
     """Runs a job for a step and yields what it reports.
@@ -63,44 +64,45 @@ def run_job(
         entry: A kind of job, a name of `jobs.JOBS`.
         payload: What to do, JSON, without secrets.
         secrets: The connections that this job uses, and no others.
-        deadline_seconds: After this long the job is killed and the step fails.
+        terms: Whose job it is, and how long it may take.
         translate: Turns the job's own messages into results; None: it may send none.
 
     Raises:
         Failure: The job failed, died, passed its deadline, said what it may not say, or ended
             without having reported all of the step.
     """
-    config = settings.read()
     with (
-        processes.private_directory(config.work_dir(), "job") as work_dir,
         _Channel(context, translate) as channel,
         # The asset's own context would warn of Dagster's own use of it.
         dg.open_pipes_session(context.op_execution_context, channel, channel) as session,
     ):
-        process = processes.start(
-            ["-m", CHILD_MODULE, str(channel.child_fd)],
-            environment=processes.scrubbed_environment(settings.inherited_environment(), work_dir),
-            pass_fds=[channel.child_fd],
-        )
+        process = _start(entry, terms, channel)
         try:
             channel.send(
                 {
+                    "form": "step",
                     "entry": entry,
                     "payload": payload,
                     "secrets": secrets,
                     "pipes_context": session.context_data,
-                    "work_dir": str(work_dir),
                 }
             )
-            for lines in _follow(context, channel, process, deadline_seconds):
+            for lines in _follow(context, channel, process, terms.deadline_seconds):
                 yield from channel.accept(lines, session)
-            exit_code = _exit_code(process)
+            ending = process.wait(EXIT_SECONDS)
         except MessageRefused as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         finally:
-            processes.stop(process, grace_seconds=GRACE_SECONDS)
+            process.stop(GRACE_SECONDS)
             channel.end()
-        endings.raise_unless_complete(exit_code, channel.outcome, channel.contract)
+        endings.raise_unless_complete(ending, channel.outcome, channel.contract)
+
+
+def _start(entry: str, terms: Terms, channel: "_Channel") -> JobProcess:
+    try:
+        return job_processes.start(entry, terms, channel.child_fd)
+    except (HostRefused, HostUnreachable) as error:
+        raise dg.Failure(f"The job could not start: {error}", allow_retries=True) from None
 
 
 class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
@@ -182,6 +184,8 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
         """Checks lines and yields the results that are in them."""
         for line in lines:
             message = self.contract.read(line)
+            if message["method"] == BEAT:
+                continue
             if message["method"] == "report_custom_message":
                 yield from self._custom(message["params"].get("payload"))
                 continue
@@ -213,22 +217,25 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
 def _follow(
     context: dg.AssetExecutionContext,
     channel: _Channel,
-    process: subprocess.Popen[bytes],
+    process: JobProcess,
     deadline_seconds: float,
 ) -> Iterator[list[bytes]]:
-    deadline = time.monotonic() + deadline_seconds
-    next_look = time.monotonic() + POLL_SECONDS
+    started = heard = time.monotonic()
+    next_look = started + POLL_SECONDS
     while True:
         if channel.wait(POLL_SECONDS):
+            heard = time.monotonic()
             lines = channel.receive()
             if lines is None:
                 return
             yield lines
-        elif process.poll() is not None:
+        elif process.ending() is not None:
             return  # something that it started still holds the socket
         now = time.monotonic()
-        if now > deadline:
+        if now > started + deadline_seconds:
             raise dg.Failure(f"The job was stopped after {deadline_seconds:.0f} seconds.")
+        if now > heard + SILENT_SECONDS:
+            raise dg.Failure(f"The job gave no sign of life for {SILENT_SECONDS:.0f} seconds.")
         if now > next_look:
             next_look = now + POLL_SECONDS
             raise_if_cancelled(context)
@@ -244,10 +251,3 @@ def raise_if_cancelled(context: dg.AssetExecutionContext) -> None:
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status is DagsterRunStatus.CANCELING:
         raise DagsterExecutionInterruptedError
-
-
-def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(EXIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None

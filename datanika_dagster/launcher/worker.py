@@ -24,11 +24,13 @@ class Worker:
         machine: Where process ids mean the same as here: one boot, one container.
         pid: The process id.
         started: When it started, as the system writes it.
+        host: The worker host whose child it is; empty for other processes.
     """
 
     machine: str
     pid: int
     started: str
+    host: str = ""
 
     def as_tag(self) -> str:
         """Returns the text that a run is tagged with."""

@@ -12,6 +12,7 @@ import dagster as dg
 from datanika_dagster import settings, specs
 from datanika_dagster.automation.freshness import PolicyByKey
 from datanika_dagster.launcher import credentials, run_side
+from datanika_dagster.launcher.job_processes import Terms
 from datanika_dagster.transformations.events import translate
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
@@ -95,8 +96,8 @@ def _build(
         "dbt_build",
         payload,
         granted.only(project.connection),
-        deadline_seconds=DEADLINE_SECONDS,
-        translate=partial(translate, project),
+        Terms(manifest.org_id, DEADLINE_SECONDS),
+        partial(translate, project),
     )
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 from datanika_dagster import specs
 from datanika_dagster.automation.freshness import PolicyByKey
 from datanika_dagster.launcher import credentials, run_side
+from datanika_dagster.launcher.job_processes import Terms
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
 from datanika_manifest.run_records import UPLOAD_STEP
@@ -81,5 +82,5 @@ def _load(
         "upload",
         payload,
         granted.only(upload.source, upload.destination),
-        deadline_seconds=DEADLINE_SECONDS,
+        Terms(manifest.org_id, DEADLINE_SECONDS),
     )

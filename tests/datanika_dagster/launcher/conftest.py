@@ -1,7 +1,10 @@
 """A code server, the control plane's stand-in and databases, for runs that really run."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRun
@@ -15,6 +18,7 @@ from tests.datanika_dagster.support.control_plane_stand_in import ControlPlaneSt
 from tests.datanika_dagster.support.graphql import queue_run
 from tests.datanika_dagster.support.manifests import SOURCE, WAREHOUSE, manifest
 from tests.datanika_dagster.support.waiting import wait_for
+from tests.datanika_dagster.support.worker_hosts import RunningHost, worker_host
 
 FLIGHTS = ("acme", "warehouse", "raw", "flights")
 PLANES = ("acme", "warehouse", "raw", "planes")
@@ -30,6 +34,7 @@ class Stack:
     source: Database
     warehouse: Database
     sha256: str
+    host: RunningHost
 
     def queue(self, *assets: tuple[str, ...]) -> str:
         return queue_run(self.context, "acme", *assets)
@@ -73,8 +78,31 @@ def published() -> CodeLocation:
     return manifest()
 
 
+@pytest.fixture(scope="session")
+def shared_worker_host(shared_dagster_home) -> Iterator[RunningHost]:
+    """One warm host for all tests: it takes seconds to start."""
+    directory = Path(tempfile.mkdtemp(prefix="dtk", dir="/tmp"))
+    environment = {
+        name: value
+        for name, value in shared_dagster_home.environment.items()
+        if name != "DATANIKA_DAGSTER_STORAGE_URL"
+    }
+    with worker_host(directory, environment) as host:
+        yield host
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.fixture
-def stack(dagster_home, instance, module_databases, socket_directory, published, monkeypatch):
+def warm_host(shared_worker_host, monkeypatch) -> RunningHost:
+    """The shared host, known to the launcher of this process."""
+    monkeypatch.setenv("DATANIKA_WORKER_SOCKETS", str(shared_worker_host.socket.parent))
+    return shared_worker_host
+
+
+@pytest.fixture
+def stack(
+    dagster_home, instance, module_databases, socket_directory, published, monkeypatch, warm_host
+):
     source, warehouse = module_databases
     plane = ControlPlaneStandIn(connections={SOURCE: source.secret, WAREHOUSE: warehouse.secret})
     socket_path = socket_directory / "acme.sock"
@@ -90,4 +118,4 @@ def stack(dagster_home, instance, module_databases, socket_directory, published,
             code_server("acme", sha256, socket_path, dagster_home.environment | url),
             WorkspaceProcessContext(instance, target) as context,
         ):
-            yield Stack(instance, context, plane, source, warehouse, sha256)
+            yield Stack(instance, context, plane, source, warehouse, sha256, warm_host)

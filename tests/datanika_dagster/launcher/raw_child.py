@@ -18,7 +18,7 @@ def main() -> None:
             "environment": dict(os.environ),
             "arguments": sys.argv,
             "secrets": order["secrets"],
-            "work_dir": order["work_dir"],
+            "work_dir": sys.argv[2],
             "pid": os.getpid(),
         }
         Path(payload["evidence"]).write_text(json.dumps(evidence))

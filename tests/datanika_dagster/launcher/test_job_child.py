@@ -9,8 +9,10 @@ import sys
 import dagster as dg
 import pytest
 
-from datanika_dagster.launcher import run_side
+from datanika_dagster.launcher import job_processes, run_side
+from datanika_dagster.launcher.job_processes import Terms
 
+ENTRIES = "tests.datanika_dagster.launcher.entries"
 PASSWORD = "canary-4711"
 SECRETS = {"airline": {"connector": "postgres", "config": {"user": "loader", "password": PASSWORD}}}
 KEY = dg.AssetKey(["acme", "warehouse", "raw", "flights"])
@@ -24,7 +26,7 @@ def instance():
 
 @pytest.fixture
 def run(instance, monkeypatch, tmp_path):
-    monkeypatch.setattr(run_side, "CHILD_MODULE", "tests.datanika_dagster.launcher.entries")
+    monkeypatch.setattr(job_processes, "CHILD_MODULE", ENTRIES)
     monkeypatch.setenv("DATANIKA_HOME", str(tmp_path))
 
     def materialize(entry):
@@ -35,7 +37,7 @@ def run(instance, monkeypatch, tmp_path):
         )
         def step(context: dg.AssetExecutionContext):
             payload = {"tables": [list(KEY.path)]}
-            yield from run_side.run_job(context, entry, payload, SECRETS, deadline_seconds=30)
+            yield from run_side.run_job(context, entry, payload, SECRETS, Terms(1, 30))
 
         return dg.materialize([step], instance=instance, raise_on_error=False)
 
@@ -100,12 +102,12 @@ def test_a_job_never_imports_dagster(run, instance):
 def test_a_job_dies_with_its_run():
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.datanika_dagster.launcher.entries", str(theirs.fileno())],
+        [sys.executable, "-m", ENTRIES, str(theirs.fileno()), "/tmp"],
         pass_fds=[theirs.fileno()],
         start_new_session=True,
     )
     theirs.close()
-    order = {"entry": "hang", "payload": {}, "secrets": {}, "work_dir": "/tmp"}
+    order = {"form": "step", "entry": "hang", "payload": {}, "secrets": {}}
     context = {"run_id": "x", "asset_keys": None, "extras": {}}
     ours.sendall(json.dumps(order | {"pipes_context": context}).encode() + b"\n")
     said = b""

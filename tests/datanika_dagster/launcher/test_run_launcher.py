@@ -25,7 +25,6 @@ ALLOWED = {
     *("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR"),
     *("DAGSTER_HOME", "DATANIKA_DAGSTER_STORAGE_URL", "DATANIKA_CONTROL_PLANE_URL"),
     *("DATANIKA_HOME", "DBT_PROJECTS_DIR", "DATANIKA_ORG", "DATANIKA_MANIFEST"),
-    "DATANIKA_TASK_TOKEN_FD",
 }
 linux_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="reads /proc of hidden processes"

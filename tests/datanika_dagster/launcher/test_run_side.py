@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from datanika_dagster.launcher import run_side
+from datanika_dagster.launcher import job_processes, run_side
+from datanika_dagster.launcher.job_processes import Terms
 
 RAW_CHILD = "tests.datanika_dagster.launcher.raw_child"
 FLIGHTS = dg.AssetKey(["acme", "warehouse", "raw", "flights"])
@@ -53,7 +54,7 @@ def instance():
 @pytest.fixture
 def run(instance, monkeypatch, tmp_path):
     """Runs a step of two tables whose job does what the payload says."""
-    monkeypatch.setattr(run_side, "CHILD_MODULE", RAW_CHILD)
+    monkeypatch.setattr(job_processes, "CHILD_MODULE", RAW_CHILD)
     monkeypatch.setattr(run_side, "POLL_SECONDS", 0.2)
     monkeypatch.setattr(run_side, "GRACE_SECONDS", 0.5)
     monkeypatch.setenv("DATANIKA_HOME", str(tmp_path))
@@ -69,8 +70,8 @@ def run(instance, monkeypatch, tmp_path):
                 "upload",
                 payload,
                 SECRETS,
-                deadline_seconds=deadline_seconds,
-                translate=translate,
+                Terms(1, deadline_seconds),
+                translate,
             )
 
         return dg.materialize([load], instance=instance, raise_on_error=False)

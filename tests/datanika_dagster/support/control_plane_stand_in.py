@@ -88,7 +88,7 @@ class ControlPlaneStandIn:
         self.authorized.append(body)
         token = f"dtk_{run_id}"
         self.tokens[token] = body["org"]
-        return 200, {"token": token, "expires_at": "2036-01-01T00:00:00Z"}
+        return 200, {"token": token, "expires_at": "2036-01-01T00:00:00Z", "org_id": 1}
 
     def _redeem(self, token: str) -> tuple[int, Any]:
         if token not in self.tokens or token in self.redeemed:

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from datanika_dagster.launcher import run_side
+from datanika_dagster.launcher.job_processes import Terms
 from datanika_dagster.transformations.events import translate
 from datanika_manifest.transformations import DbtProject
 from tests.datanika_dagster.transformations import conftest, projects
@@ -82,8 +83,8 @@ def test_a_step_materializes_and_checks(parsed, warehouse, tmp_path, monkeypatch
             "dbt_build",
             payload,
             {"warehouse": warehouse.secret},
-            deadline_seconds=60,
-            translate=partial(translate, project),
+            Terms(7, 60),
+            partial(translate, project),
         )
 
     with dg.instance_for_test() as instance:

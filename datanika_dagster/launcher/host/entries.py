@@ -1,0 +1,40 @@
+"""What a worker host has imported before it forks, so that no run and no job pays for it.
+
+Importing must start no thread: a fork copies only the one that forks. What is imported here is in
+every child's memory, so none of it may hold a secret.
+"""
+
+import importlib
+
+from datanika_dagster.launcher.jobs import JOBS
+
+PRELOADED = (
+    # A run: Dagster with its storage, the code location, the launcher's own side.
+    "dagster",
+    "dagster_pipes",
+    "dagster_postgres",
+    "psycopg2",
+    "datanika_dagster.storage",
+    "datanika_dagster.definitions",
+    "datanika_dagster.launcher.host.run_child",
+    "datanika_dagster.launcher.host.post_mortem",
+    # A job: the engines.
+    "dlt",
+    "dlt.destinations.impl.postgres.postgres",
+    "dlt.sources.sql_database",
+    "dbt.cli.main",
+    "dbt.adapters.postgres",
+    "psycopg",
+    "datanika_dagster.launcher.job_child",
+)
+
+
+def preload() -> None:
+    """Imports everything.
+
+    Raises:
+        ImportError: A module is not installed; a host without it would fail run by run.
+    """
+    jobs = (target.partition(":")[0] for target in JOBS.values())
+    for module in (*PRELOADED, *jobs):
+        importlib.import_module(module)

@@ -1,0 +1,94 @@
+"""What all children of one host have in common, and how one of them is placed."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from datanika_dagster.launcher.fence import Fence, Principal, Surroundings
+from datanika_dagster.launcher.host import places
+from datanika_dagster.launcher.host.child import Fenced, Start
+from datanika_dagster.launcher.host.children import Child, Children
+from datanika_dagster.launcher.host.limits import LIMITS
+from datanika_dagster.launcher.host.places import Places
+from datanika_dagster.launcher.host.protocol import Refusal
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What a run's child, or the one that reports its end, is told.
+
+    Attributes:
+        order_fd: The sealed memory with its order.
+        control_fd: Its own connection to the host; -1 for the one that reports.
+        ending: How the run ended, in words; empty for the run itself.
+    """
+
+    run_id: str
+    org: str
+    org_id: int
+    order_fd: int
+    control_fd: int = -1
+    ending: str = ""
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """What children do; each returns its exit code.
+
+    Attributes:
+        run: A run.
+        job: A job or a task; its argument is its end of the channel.
+        report: Reports a run that has ended without doing so itself.
+    """
+
+    run: Callable[[RunStart], int]
+    job: Callable[[int], int]
+    report: Callable[[RunStart], int]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One host's.
+
+    Attributes:
+        environment: What every child's environment has, beside its directories.
+    """
+
+    bodies: Bodies
+    children: Children
+    places: Places
+    fence: Fence
+    environment: Mapping[str, str]
+
+    def fenced(
+        self,
+        org_id: int,
+        kind: Literal["run", "job"],
+        work_dir: Path,
+        *,
+        writable: tuple[Path, ...] = (),
+        has_network: bool = True,
+    ) -> Fenced:
+        """Returns the fence of a child, by what the host knows and nobody else says."""
+        surroundings = Surroundings(
+            work_dir,
+            writable=writable,
+            readable=(self.places.projects,),
+            has_network=has_network,
+            limits=LIMITS[kind],
+        )
+        return Fenced(self.fence, Principal(org_id, kind), surroundings)
+
+    def tidy(self, work_dir: Path) -> None:
+        """Removes a directory whose child has ended; does not wait for a large one."""
+        if not self.places.remove_work_dir(work_dir):
+            self.errand(lambda: places.remove(work_dir))
+
+    def errand(self, body: Callable[[], int]) -> None:
+        """Does something of the host's own in a child, since it may take long."""
+        one = Child("errand", {}, on_end=lambda _: None)
+        # What is not done now is done by the sweep of the next host.
+        with contextlib.suppress(Refusal):
+            self.children.fork(one, Start(body, output_fd=2, environment=self.environment))

@@ -1,0 +1,87 @@
+"""The directories and files of a host's children: made before the fork, removed after the end."""
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from datanika_dagster.launcher import work_directories
+from datanika_dagster.settings import Settings
+
+RUN_LOGS = "run_logs"
+COMPUTE_LOGS = "storage"
+"""Where Dagster keeps captured output in its home, a directory for each run (local_compute_log_manager)."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything is.
+
+    Attributes:
+        work: Working directories.
+        dagster_home: Where Dagster's own files are; None: this host has no runs.
+        projects: Generated dbt projects, which jobs read.
+    """
+
+    work: Path
+    dagster_home: Path | None
+    projects: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Places":
+        """Returns the places that the settings name."""
+        return cls(settings.work_dir(), settings.dagster_home, settings.projects_dir())
+
+    def make_work_dir(self, kind: str) -> Path:
+        """Makes a private directory that is swept away when this host is gone."""
+        directory = work_directories.create(self.work, kind)
+        # The host's, since the child may be writing already when its number is known.
+        work_directories.own(directory, os.getpid())
+        return directory
+
+    def remove_work_dir(self, directory: Path) -> bool:
+        """Removes the directory of a child that has tidied up itself.
+
+        Returns:
+            False where it has not: that may take a while, and is an errand.
+        """
+        with contextlib.suppress(OSError):
+            (directory / work_directories.OWNER).unlink()
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def make_compute_logs(self, run_id: str) -> tuple[Path, ...]:
+        """Makes the directory in which a run captures its output."""
+        if self.dagster_home is None:
+            return ()
+        directory = self.dagster_home / COMPUTE_LOGS / run_id
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory,)
+
+    def open_run_log(self, run_id: str) -> int | None:
+        """Returns a descriptor of the file that a run's own output goes to; the caller closes it."""
+        if self.dagster_home is None:
+            return None
+        directory = self.dagster_home / RUN_LOGS
+        directory.mkdir(exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(directory / f"{run_id}.log", flags, 0o600)
+
+
+def remove(directory: Path) -> int:
+    """Removes a directory with all that is in it; the errand of a child of the host's own."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+def sweep(parent: Path) -> int:
+    """Removes what hosts that are gone have left; the errand of a child of the host's own."""
+    if parent.is_dir():
+        work_directories.sweep(parent)
+    return 0

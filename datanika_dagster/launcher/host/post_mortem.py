@@ -1,0 +1,48 @@
+"""Says how a run has ended that could not do it itself, in a child of the host with the run's own order.
+
+Without it Dagster's monitoring would find out, seconds later, and what the run held stayed taken.
+"""
+
+import time
+
+from dagster import DagsterInstance, DagsterRunStatus
+from sqlalchemy.exc import SQLAlchemyError
+
+from datanika_dagster.launcher.host import order
+from datanika_dagster.launcher.host.ground import RunStart
+from datanika_dagster.launcher.host.run_child import instance_of
+
+PAUSE_SECONDS = 2.0
+
+
+def report(start: RunStart) -> int:
+    """Reports a run that has not ended by its own account, and frees what it held.
+
+    It tries until the host ends it: the database may be what the run has died of.
+
+    Args:
+        start: The run's order, and its ending in words.
+    """
+    told = order.read(start.order_fd)
+    while True:
+        try:
+            with instance_of(told) as instance:
+                _report(instance, start.run_id, start.ending)
+        except SQLAlchemyError:
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return 0
+
+
+def _report(instance: DagsterInstance, run_id: str, ending: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return
+    if not run.is_finished and run.status is not DagsterRunStatus.QUEUED:
+        if run.status is DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run, f"The run's process has ended: {ending}.")
+        else:
+            instance.report_run_failed(run, f"The run's process died: {ending}.")
+    # What it held would keep its successors waiting for minutes.
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)

@@ -1,0 +1,70 @@
+"""A run, in a child of the host: Dagster executes it, its steps start their jobs through the host.
+
+It speaks to Dagster's storage and evaluates nothing that a tenant wrote.
+"""
+
+import os
+import socket
+
+from dagster import DagsterInstance, DagsterRunStatus
+
+from datanika_dagster import settings
+from datanika_dagster.launcher import task_token
+from datanika_dagster.launcher.host import order, own_connection
+from datanika_dagster.launcher.host.client import HostConnection
+from datanika_dagster.launcher.host.dagster_internals import (
+    capture_interrupts,
+    execute_run,
+    open_instance,
+)
+from datanika_dagster.launcher.host.ground import RunStart
+from datanika_dagster.launcher.host.order import RunOrder
+from datanika_dagster.launcher.host.pooled_storage import keep_connections
+
+STORAGE_URL = "DATANIKA_DAGSTER_STORAGE_URL"
+
+
+def run(start: RunStart) -> int:
+    """Executes a run and returns its exit code: 0, or 1 for one that has failed.
+
+    Args:
+        start: The descriptors of its order and of its connection to the host.
+    """
+    with capture_interrupts():
+        told = order.read(start.order_fd)
+        os.close(start.order_fd)
+        own_connection.keep(HostConnection(socket.socket(fileno=start.control_fd)))
+        task_token.keep(told.task_token.get_secret_value())
+        with instance_of(told) as instance:
+            if _was_given_up(instance, told.run_id):
+                return 0
+            keep_connections(instance)
+            return execute_run(told.run_id, instance)
+
+
+def instance_of(told: RunOrder) -> DagsterInstance:
+    """Returns Dagster's instance with this run's own login, and the environment of the run.
+
+    Args:
+        told: The run's order.
+    """
+    settings.put_into_environment(
+        {
+            **told.environment,
+            "DATANIKA_ORG": told.org,
+            "DATANIKA_MANIFEST": told.manifest_sha256,
+            STORAGE_URL: told.storage_url.get_secret_value(),
+        }
+    )
+    instance = open_instance(told.instance_ref)
+    # The storages have read it; nothing that this process starts may inherit it.
+    settings.drop_from_environment(STORAGE_URL)
+    return instance
+
+
+def _was_given_up(instance: DagsterInstance, run_id: str) -> bool:
+    """Tells whether the launcher has taken a run back that it believes was never started."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, "The run was cancelled before it had started.")
+    return run is None or run.status is not DagsterRunStatus.STARTING
