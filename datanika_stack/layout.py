@@ -134,6 +134,11 @@ class Home:
         return self.runtime_dir / "source"
 
     @property
+    def worker_sockets_dir(self) -> Path:
+        """Where worker hosts listen."""
+        return self.runtime_dir / "workers"
+
+    @property
     def code_servers_dir(self) -> Path:
         """Where code servers listen."""
         return self.runtime_dir / "code"

@@ -59,7 +59,8 @@ def remove_runtime_dir(home: Home) -> None:
     """
     sockets = (home.provisioner_socket, home.key_agent_socket)
     directories = (home.postgres_socket_dir, home.source_socket_dir)
-    shutil.rmtree(home.code_servers_dir, ignore_errors=True)
+    for own in (home.code_servers_dir, home.worker_sockets_dir):
+        shutil.rmtree(own, ignore_errors=True)
     with contextlib.suppress(OSError):
         for socket in sockets:
             socket.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a process of the stack is: what to start, how to know that it serves, what `status` says of it."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -39,6 +40,7 @@ class ProcessSpec:
         longest_pause_seconds: What the growing pauses between restarts grow up to.
         longest_log_bytes: How much its log may grow before it is moved aside.
         uid: The user and group it runs as, where that is not this process's own.
+        stop_signal: What asks it to end.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ProcessSpec:
     longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
     longest_log_bytes: int = _LONGEST_LOG_BYTES
     uid: int | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 @dataclass(frozen=True)

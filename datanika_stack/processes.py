@@ -120,7 +120,7 @@ class ManagedProcess:
         elif self._kill_at is not None:
             if now >= self._kill_at:
                 self._signal_group(signal.SIGKILL)
-        elif now >= self._next_check:
+        elif now >= self._next_check and self.state is not ProcessState.STOPPING:
             self._check(now)
 
     def replace(self, spec: ProcessSpec) -> None:
@@ -139,6 +139,16 @@ class ManagedProcess:
         self._ask_to_end()
         self.state = ProcessState.STOPPING
 
+    def retire(self) -> None:
+        """Tells the process to end when its work is done, however long that takes.
+
+        It is told by SIGTERM, which a process with another stop signal takes for that.
+        """
+        if self._process is not None and self.state is not ProcessState.STOPPING:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+            self.state = ProcessState.STOPPING
+
     def end(self, *, grace_seconds: float | None = None) -> None:
         """Ends the process and everything it started, and waits for that.
 
@@ -151,7 +161,8 @@ class ManagedProcess:
             return
         grace = self.spec.grace_seconds if grace_seconds is None else grace_seconds
         below = descendants(process.pid)
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.spec.stop_signal)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -237,7 +248,7 @@ class ManagedProcess:
         if self._process is not None and self._kill_at is None:
             self._kill_at = time.monotonic() + self.spec.grace_seconds
             with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+                self._process.send_signal(self.spec.stop_signal)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self._process is not None:

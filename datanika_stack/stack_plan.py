@@ -4,6 +4,7 @@ Each process gets the variables it needs and nothing else of the environment tha
 only the control plane's own processes get the signing and encryption keys.
 """
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ from datanika_stack.secrets import Secrets, load_or_generate
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings, control_plane_variables
 from datanika_stack.web_server import server_command
+from datanika_stack.worker_hosts import WorkerHosts, host_answers
+
+WORKER_HOST_MODULE = "datanika_dagster.launcher.host"
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class StackPlan:
         command = server_command(app, self.host, self.ports.dagster)
         environment = self.dagster_environment() | {
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.GATEWAY),
+            "DATANIKA_WORKER_SOCKETS": str(self.home.worker_sockets_dir),
             "DATANIKA_PUBLIC_URL": self._public_url,
             "DATANIKA_DAGSTER_PUBLIC_URL": self._dagster_public_url,
         }
@@ -125,10 +130,36 @@ class StackPlan:
         environment = self.dagster_environment() | {
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.LAUNCHER),
             "DATANIKA_DAGSTER_LOGIN_KEY": self.dagster_login_key,
+            "DATANIKA_WORKER_SOCKETS": str(self.home.worker_sockets_dir),
             "DATANIKA_HOME": str(self.home.path),
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
         }
         return self._spec("daemon", command, environment)
+
+    def worker_hosts(self) -> WorkerHosts:
+        """Returns what keeps a worker host running."""
+        return WorkerHosts(self.worker_host, self.home.worker_sockets_dir, self.home.logs_dir)
+
+    def worker_host(self, name: str) -> ProcessSpec:
+        """Returns a worker host: it forks runs and jobs, and is given no secret of any kind."""
+        sockets = self.home.worker_sockets_dir
+        command = (*PYTHON, WORKER_HOST_MODULE, "--sockets", str(sockets), "--name", name)
+        environment = base_environment() | {
+            "DAGSTER_HOME": str(self.home.dagster_home),
+            "DATANIKA_HOME": str(self.home.path),
+            "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+            # A thread of its own would not survive the fork (Arrow's allocator, jemalloc).
+            "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        }
+        return self._spec(
+            f"worker_{name}",
+            command,
+            environment,
+            health=host_answers(sockets / f"{name}.sock"),
+            grace_seconds=25.0,
+            hung_seconds=30.0,
+            stop_signal=signal.SIGINT,
+        )
 
     def code_servers(self) -> CodeServers:
         """Returns what keeps one code server per org."""

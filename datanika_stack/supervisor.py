@@ -41,8 +41,9 @@ from datanika_stack.state import StackState
 _LOGGER: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.1
 _SLOW_TICK_SECONDS: Final = 1.0
+_WORKER_HOSTS: Final = "worker_hosts"
 # Whoever starts work ends first, whoever is asked by others last.
-_LAST_TO_FIRST: Final = (("control_plane",), ("gateway", "worker"), ("daemon",))
+_LAST_TO_FIRST: Final = (("control_plane",), ("gateway", "worker"), (_WORKER_HOSTS,), ("daemon",))
 _HOLDERS_OF_KEYS: Final = ("control_plane", "worker")
 
 Report = Callable[[str], None]
@@ -62,6 +63,7 @@ class Supervisor:
         self._stop = threading.Event()
         self._processes: dict[str, ManagedProcess] = {}
         self._code_servers = plan.code_servers()
+        self._worker_hosts = plan.worker_hosts()
         self._clusters = managed_clusters(
             plan.home, plan.ports, plan.secrets, is_embedded=plan.is_embedded
         )
@@ -103,6 +105,8 @@ class Supervisor:
         adopt_orphans()
         self._prepare_directories()
         self._check_ports()
+        # First: it needs nobody, and imports for seconds.
+        self._worker_hosts.start()
         self._tell("starting PostgreSQL")
         for cluster in self._clusters:
             cluster.start()
@@ -170,6 +174,7 @@ class Supervisor:
         while not self._stop.wait(_TICK_SECONDS):
             for process in self._processes.values():
                 process.tick()
+            self._worker_hosts.tick()
             if self._poller.latest is not None:
                 self._code_servers.sync(self._poller.latest)
             self._code_servers.tick()
@@ -184,7 +189,7 @@ class Supervisor:
         reap_orphans({process.pid for process in self._all_processes() if process.pid})
 
     def _judge(self) -> None:
-        core = list(self._processes.values())
+        core = [*self._processes.values(), *self._worker_hosts.core()]
         is_serving = all(process.state is ProcessState.RUNNING for process in core)
         if is_serving and not self._was_ready:
             self._was_ready = True
@@ -222,6 +227,8 @@ class Supervisor:
         stage = [self._processes[name] for name in names if name in self._processes]
         if "gateway" in names:
             stage += self._code_servers.processes()
+        if _WORKER_HOSTS in names:
+            stage += self._worker_hosts.processes()
         with ThreadPoolExecutor(max_workers=8) as pool:
             list(pool.map(ManagedProcess.end, stage))
 
@@ -233,7 +240,11 @@ class Supervisor:
         reap_orphans(set())
 
     def _all_processes(self) -> list[ManagedProcess]:
-        return [*self._processes.values(), *self._code_servers.processes()]
+        return [
+            *self._processes.values(),
+            *self._worker_hosts.processes(),
+            *self._code_servers.processes(),
+        ]
 
     def _end_with(self, state: str) -> None:
         self._state.state = state

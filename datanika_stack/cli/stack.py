@@ -117,6 +117,7 @@ def env(home: HomeOption = None) -> None:
         "DATANIKA_DAGSTER_STORAGE_URL": text_of(plan.endpoints.dagster),
         "DATANIKA_CONTROL_PLANE_URL": plan.api_url,
         "DATANIKA_HOME": str(place.path),
+        "DATANIKA_WORKER_SOCKETS": str(place.worker_sockets_dir),
         "DBT_PROJECTS_DIR": str(plan.dbt_projects_dir),
     }
     for name, value in variables.items():

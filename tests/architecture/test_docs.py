@@ -29,7 +29,7 @@ SETTINGS_MODULES = (
     "datanika_stack.settings",
 )
 # What every process of a machine has, and what the stack hands to processes that it starts.
-NOT_FOR_USERS = {"PATH", "LANG", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DATANIKA_TASK_TOKEN_FD"}
+NOT_FOR_USERS = {"PATH", "LANG", "HOME", "TMPDIR", "XDG_RUNTIME_DIR"}
 # Pages under docs/ also name files by their place in a package, and directories of a running stack.
 PACKAGES = ("control_plane", "datanika_dagster", "datanika_manifest", "datanika_stack")
 FILE_ENDINGS = (".py", ".md", ".sql", ".sh", ".toml", ".yml")
