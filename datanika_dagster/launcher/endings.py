@@ -15,7 +15,9 @@ RETRYABLE = 75  # EX_TEMPFAIL of sysexits.h
 CANCELLED = 130
 NAMED = 10
 _REASONS: Mapping[str | None, str] = {
-    "memory": "The job was killed (SIGKILL): the machine ran out of memory.",
+    "memory": "The job was killed (SIGKILL): it or the machine was out of memory.",
+    "processes": "The job was killed (SIGKILL): it had too many processes.",
+    "disk": "The job was killed (SIGKILL): it had written too much to disk.",
     "deadline": "The job was stopped at its deadline.",
 }
 

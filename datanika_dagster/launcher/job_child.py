@@ -196,6 +196,8 @@ def _die_with_the_run(channel: socket.socket) -> None:
         with contextlib.suppress(OSError):
             channel.recv(1)
         processes.signal_group(os.getpgid(0), signal.SIGKILL)
+        # The first process of a namespace cannot be killed from inside it.
+        os._exit(EXIT_ERROR)
 
     threading.Thread(target=wait_for_end, name="run", daemon=True).start()
 

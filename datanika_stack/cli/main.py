@@ -4,6 +4,7 @@ import typer
 
 from datanika_stack.cli.nouns import add_nouns
 from datanika_stack.cli.stack import add_stack
+from datanika_stack.cli.workers import add_workers
 from datanika_stack.demo.command import add_demo
 
 app = typer.Typer(
@@ -13,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show the values of local variables
 )
 add_stack(app)
+add_workers(app)
 add_demo(app)
 add_nouns(app)
 

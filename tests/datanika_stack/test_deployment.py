@@ -50,6 +50,7 @@ class Deployment:
             "run/logins",
             "run/keys",
             "run/code",
+            "run/workers",
             "logs",
         )
         for name in made:
@@ -157,7 +158,7 @@ def deployment() -> Iterator[Deployment]:
             for service in ("key-agent", "control-plane", "worker", "provisioner", "code-servers"):
                 deployed.start(service)
             wait(lambda: deployed.is_healthy("code-servers"))
-            for service in ("gateway", "daemon"):
+            for service in ("worker-host", "gateway", "daemon"):
                 deployed.start(service)
             try:
                 yield deployed
@@ -180,7 +181,10 @@ def test_migrating_again_changes_nothing(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize(
     "service",
-    ["control-plane", "worker", "provisioner", "key-agent", "gateway", "daemon", "code-servers"],
+    [
+        *("control-plane", "worker", "provisioner", "key-agent", "gateway", "daemon"),
+        *("code-servers", "worker-host"),
+    ],
 )
 def test_each_service_gets_healthy_by_its_own_check(deployment: Deployment, service: str) -> None:
     wait(lambda: deployment.is_healthy(service))

@@ -27,7 +27,8 @@ from datanika_stack.secrets import load
 from tests.fixtures.ports import free_base_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-CORE = {"postgres", "key_agent", "provisioner", "control_plane", "worker", "gateway", "daemon"}
+CORE = {"postgres", "key_agent", "provisioner", "control_plane", "worker", "gateway", "daemon",
+        "worker_host_1"}  # fmt: skip
 SECRET_NAMES = ("postgres_password", "owner_password", "app_password", "secret_key",
                 "encryption_keys", "operator_password", "provisioner_password")  # fmt: skip
 

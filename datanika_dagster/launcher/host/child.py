@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from datanika_dagster import settings
 from datanika_dagster.launcher import processes
-from datanika_dagster.launcher.fence import Fence, Principal, Surroundings
+from datanika_dagster.launcher.fence import Fence, Level, Principal, Surroundings
 
 EXIT_BROKEN = 70
 """EX_SOFTWARE of sysexits.h: it ended in a way that was nobody's intention."""
@@ -71,13 +71,14 @@ def fork(start: Start, forget: Callable[[], None]) -> int:
     Raises:
         OSError: The system has no process left, or a directory cannot be given to its user.
     """
-    if start.fenced is not None:
-        start.fenced.fence.prepare(start.fenced.principal, start.fenced.surroundings)
+    fenced = start.fenced
+    if fenced is not None:
+        fenced.fence.prepare(fenced.principal, fenced.surroundings)
     host_pid = os.getpid()
     # Until the child has handlers of its own, a signal to it would wake the host as if it were its.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
-        pid = os.fork()
+        pid = os.fork() if fenced is None else fenced.fence.fork(fenced.principal)
         if pid == 0:
             _live(start, forget, host_pid)
     finally:
@@ -108,15 +109,18 @@ def _live(start: Start, forget: Callable[[], None], host_pid: int) -> NoReturn:
 def _settle(start: Start, host_pid: int) -> None:
     os.setsid()
     processes.die_with_parent()
-    if os.getppid() != host_pid:
+    # 0: the first process of a namespace of its own does not see its parent.
+    if os.getppid() not in (host_pid, 0):
         os._exit(EXIT_BROKEN)
     _reset_signals()
-    os.umask(0o077)
+    os.umask(0o022)  # the fence makes directories that its user must pass
     _keep_only(start)
     settings.replace_environment(_environment(start))
     tempfile.tempdir = None
     if start.fenced is not None:
-        _enter(start.fenced)
+        start.fenced.fence.enter(start.fenced.principal, start.fenced.surroundings)
+        if start.fenced.fence.level is not Level.USERS:
+            os.umask(0o077)
 
 
 def _environment(start: Start) -> dict[str, str]:
@@ -124,15 +128,6 @@ def _environment(start: Start) -> dict[str, str]:
         return dict(start.environment)
     home = start.fenced.surroundings.work_dir
     return {**start.environment, "HOME": str(home), "TMPDIR": str(home / TEMPORARY)}
-
-
-def _enter(fenced: Fenced) -> None:
-    os.chdir(fenced.surroundings.work_dir)
-    fenced.fence.enter(fenced.principal, fenced.surroundings)
-    # A change of user clears both.
-    processes.die_with_parent()
-    processes.hide_this_process()
-    (fenced.surroundings.work_dir / TEMPORARY).mkdir(mode=0o700, exist_ok=True)
 
 
 def _reset_signals() -> None:

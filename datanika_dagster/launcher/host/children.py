@@ -8,20 +8,34 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from datanika_dagster.launcher import processes
+from datanika_dagster.launcher.fence import watch
 from datanika_dagster.launcher.host import child
-from datanika_dagster.launcher.host.child import Start
-from datanika_dagster.launcher.host.limits import MAXIMUM_CHILDREN
+from datanika_dagster.launcher.host.child import Fenced, Start
 from datanika_dagster.launcher.host.protocol import Code, Refusal
 
 Kind = Literal["run", "job", "post_mortem", "errand"]
+MAXIMUM_CHILDREN = 200
+"""So many at once; more are refused, and wait in the queue."""
+
 DEADLINE_GRACE_SECONDS = 2.0
+WATCH_SECONDS = 2.0
+LOOKS_PER_DISK = 5
+"""Counting what lies in directories takes longer."""
+
 _VMSTAT = Path("/proc/vmstat")
+
+
+EXCESSES: Mapping[str | None, str] = {
+    "memory": "it or the machine was out of memory",
+    "processes": "it had too many processes",
+    "disk": "it had written too much",
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class Ending:
 
     Attributes:
         exit_code: Negative for a signal.
-        reason: `memory`, `deadline` or `cancelled`, where the host knows one.
+        reason: `memory`, `processes`, `disk`, `deadline` or `cancelled`, where the host knows one.
         cpu_seconds: What it and its own children used.
         peak_bytes: The most memory that it had at once.
     """
@@ -46,7 +60,7 @@ class Ending:
         if self.exit_code >= 0:
             return f"exit code {self.exit_code}"
         killed = f"killed by {signal.Signals(-self.exit_code).name}"
-        return f"{killed}, the machine ran out of memory" if self.reason == "memory" else killed
+        return f"{killed}, {EXCESSES[self.reason]}" if self.reason in EXCESSES else killed
 
 
 @dataclass
@@ -64,6 +78,7 @@ class Child:
     label: dict[str, Any]
     on_end: Callable[[Ending], None]
     deadline: float | None = None
+    fenced: Fenced | None = None
     pid: int = 0
     started: float = field(default_factory=time.monotonic)
     kill_at: float | None = None
@@ -81,6 +96,10 @@ class Children:
     def __init__(self, forget: Callable[[], None]) -> None:
         self._forget = forget
         self._living: dict[int, Child] = {}
+        self._next_look = 0.0
+        self._looks = 0
+        # Before the first child: what all of them share.
+        self._inherited_bytes = watch.private_bytes(os.getpid())
 
     def __len__(self) -> int:
         return len(self._living)
@@ -99,6 +118,7 @@ class Children:
         if len(self._living) >= MAXIMUM_CHILDREN and one.kind in ("run", "job"):
             raise Refusal(Code.FULL, f"{MAXIMUM_CHILDREN} children run already.")
         one.oom_kills = _oom_kills()
+        one.fenced = start.fenced
         try:
             one.pid = child.fork(start, self._forget)
         except OSError as error:
@@ -127,6 +147,8 @@ class Children:
     def next_due(self) -> float | None:
         """Returns when `do_what_is_due` has something to do, on the monotonic clock."""
         due = [one.kill_at or one.deadline for one in self._living.values()]
+        if self._living:
+            due.append(self._next_look)
         return min((moment for moment in due if moment is not None), default=None)
 
     def do_what_is_due(self) -> None:
@@ -141,6 +163,27 @@ class Children:
                 self.stop(
                     one, signal.SIGINT, grace_seconds=DEADLINE_GRACE_SECONDS, reason="deadline"
                 )
+
+    def watch(self) -> None:
+        """Kills those that use too much together with what they have started."""
+        now = time.monotonic()
+        if not self._living or now < self._next_look:
+            return
+        self._next_look = now + WATCH_SECONDS
+        self._looks += 1
+        watched = [
+            watch.Watched(
+                one.pid,
+                one.fenced.surroundings.work_dir,
+                one.fenced.surroundings.limits,
+                self._inherited_bytes,
+            )
+            for one in self._living.values()
+            if one.fenced is not None
+        ]
+        with_disk = self._looks % LOOKS_PER_DISK == 0
+        for pid, excess in watch.excesses(watched, with_disk=with_disk).items():
+            self.kill(self._living[pid], excess)
 
     def reap(self) -> None:
         """Collects the children that have ended, with what they left in their sessions."""

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from datanika_dagster.launcher.fence import Fence, Principal, Surroundings
+from datanika_dagster.launcher.fence import LIMITS, Fence, Principal, Surroundings
 from datanika_dagster.launcher.host import places
 from datanika_dagster.launcher.host.child import Fenced, Start
 from datanika_dagster.launcher.host.children import Child, Children
-from datanika_dagster.launcher.host.limits import LIMITS
 from datanika_dagster.launcher.host.places import Places
 from datanika_dagster.launcher.host.protocol import Refusal
 
@@ -75,7 +74,7 @@ class Ground:
         surroundings = Surroundings(
             work_dir,
             writable=writable,
-            readable=(self.places.projects,),
+            readable=self.places.readable_of(org_id),
             has_network=has_network,
             limits=LIMITS[kind],
         )

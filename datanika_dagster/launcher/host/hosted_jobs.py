@@ -16,6 +16,8 @@ from datanika_dagster.launcher.host.protocol import Code, Kill, Refusal, StartJo
 from datanika_dagster.launcher.host.tidiness import tidily
 
 KILL_GRACE_SECONDS = 5.0
+WRITES_PROJECTS = "dbt_parse"
+"""The one kind that generates a project; the runs of an org only read them."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class HostedJobs:
         name = secrets.token_hex(8)
         try:
             work_dir = ground.places.make_work_dir("job" if owner.run_id else "task")
+            writes = request.kind == WRITES_PROJECTS and owner.run_id is None
+            writable = ground.places.make_projects(org_id) if writes else ()
         except OSError as error:
             raise Refusal(Code.FULL, f"No place for the job: {error.strerror}.") from None
         label = {"job": name, "kind": request.kind, "org_id": org_id, "run_id": owner.run_id}
@@ -67,7 +71,13 @@ class HostedJobs:
                 child,
                 Start(
                     tidily(lambda: ground.bodies.job(channel_fd), work_dir),
-                    ground.fenced(org_id, "job", work_dir, has_network=request.has_network),
+                    ground.fenced(
+                        org_id,
+                        "job",
+                        work_dir,
+                        writable=writable,
+                        has_network=request.has_network,
+                    ),
                     output_fd=output[0] if output else None,
                     kept_fds=(channel_fd,),
                     environment=ground.environment,

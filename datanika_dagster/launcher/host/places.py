@@ -56,6 +56,20 @@ class Places:
             return False
         return True
 
+    def readable_of(self, org_id: int) -> tuple[Path, ...]:
+        """Returns what an org's children may read: its own generated projects."""
+        own = self._projects_of(org_id)
+        return (own,) if own.is_dir() else ()
+
+    def make_projects(self, org_id: int) -> tuple[Path, ...]:
+        """Makes the directory in which an org's projects are generated."""
+        own = self._projects_of(org_id)
+        own.mkdir(parents=True, exist_ok=True)
+        return (own,)
+
+    def _projects_of(self, org_id: int) -> Path:
+        return self.projects / f"tenant_{org_id}"
+
     def make_compute_logs(self, run_id: str) -> tuple[Path, ...]:
         """Makes the directory in which a run captures its output."""
         if self.dagster_home is None:

@@ -81,6 +81,7 @@ class Host:
             for key, events in self._selector.select(self._pause_seconds()):
                 self._handle(key.fileobj, events)
             self._children.do_what_is_due()
+            self._children.watch()
         with contextlib.suppress(OSError):
             self._path.unlink()
 

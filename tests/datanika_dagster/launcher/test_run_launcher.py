@@ -121,7 +121,7 @@ class TestEndings:
             launcher = stack.instance.run_launcher
             assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
             pid = worker.from_tag(run.tags[WORKER_TAG]).pid
-            jobs = [worker.of_pid(child) for child in children_of(pid)]
+            jobs = [worker.of_pid(job) for job in jobs_of(stack, run_id)]
             os.kill(pid, signal.SIGKILL)
             assert stack.finished(run_id, 5).status is DagsterRunStatus.FAILURE
             assert launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
@@ -146,8 +146,10 @@ class TestSecrecy:
             run_id = stack.launch(FLIGHTS)
             wait_for(lambda: waiting_loads(stack))
             pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
+            family = (pid, *children_of(pid), *jobs_of(stack, run_id))
             shown = Path(f"/proc/{pid}/environ").read_text()
-            arguments = "".join(arguments_of(child) for child in (pid, *children_of(pid)))
+            inherited = "".join(Path(f"/proc/{one}/environ").read_text() for one in family)
+            arguments = "".join(arguments_of(child) for child in family)
             terminate(stack.context, run_id)
         stack.finished(run_id)
         names = {entry.partition("=")[0] for entry in shown.split("\0") if entry}
@@ -155,23 +157,25 @@ class TestSecrecy:
         log = (dagster_home.path / "run_logs" / f"{run_id}.log").read_text()
         secrets = (f"dtk_{run_id}", stack.source.cluster.superuser_password)
         for secret in secrets:
-            assert secret not in shown
+            assert secret not in inherited
             assert secret not in arguments
             assert secret not in log
             assert secret not in stack.log(run_id)
-        assert dagster_home.storage_url not in arguments
+        assert dagster_home.storage_url not in arguments + inherited
 
     def test_the_job_has_no_dagster_and_no_control_plane_credential(self, stack):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
             wait_for(lambda: waiting_loads(stack))
             pid = worker.from_tag(stack.run(run_id).tags[WORKER_TAG]).pid
-            (job,) = [child for child in children_of(pid) if "job_child" in arguments_of(child)]
+            (job,) = jobs_of(stack, run_id)
+            assert job not in children_of(pid)
+            # The first process of a namespace of its own: the variables as they were at the start.
             environment = Path(f"/proc/{job}/environ").read_text()
             terminate(stack.context, run_id)
         stack.finished(run_id)
         names = {entry.partition("=")[0] for entry in environment.split("\0") if entry}
-        assert names <= {"PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR"}
+        assert names <= ALLOWED
 
 
 def start_queued(stack, run_id):
@@ -192,6 +196,12 @@ def waiting_loads(stack):
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND wait_event_type = 'Lock'"
     )
+
+
+def jobs_of(stack, run_id):
+    """Returns the process ids of a run's jobs, as its host knows them."""
+    children = stack.host.info()["children"]
+    return [one["pid"] for one in children if one["role"] == "job" and one["run_id"] == run_id]
 
 
 def arguments_of(pid):
