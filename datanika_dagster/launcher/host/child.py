@@ -11,7 +11,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NoReturn
 
 from datanika_dagster import settings
@@ -35,11 +36,22 @@ class Fenced:
         fence: Keeps it in.
         principal: For whom.
         surroundings: Its directories and limits.
+        own: Directories that are its user's although it may only read them.
     """
 
     fence: Fence
     principal: Principal
     surroundings: Surroundings
+    own: tuple[Path, ...] = ()
+
+    def prepare(self) -> None:
+        """Gives the child's directories to its user.
+
+        Raises:
+            OSError: A directory is missing or somebody else's.
+        """
+        given = replace(self.surroundings, writable=(*self.surroundings.writable, *self.own))
+        self.fence.prepare(self.principal, given)
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ def fork(start: Start, forget: Callable[[], None]) -> int:
     """
     fenced = start.fenced
     if fenced is not None:
-        fenced.fence.prepare(fenced.principal, fenced.surroundings)
+        fenced.prepare()
     host_pid = os.getpid()
     # Until the child has handlers of its own, a signal to it would wake the host as if it were its.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)

@@ -78,7 +78,9 @@ class Ground:
             has_network=has_network,
             limits=LIMITS[kind],
         )
-        return Fenced(self.fence, Principal(org_id, kind), surroundings)
+        # What generates an org's projects is a job of the org, too.
+        own = surroundings.readable if kind == "job" else ()
+        return Fenced(self.fence, Principal(org_id, kind), surroundings, own)
 
     def tidy(self, work_dir: Path) -> None:
         """Removes a directory whose child has ended; does not wait for a large one."""
