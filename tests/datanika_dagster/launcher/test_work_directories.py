@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from datanika_dagster.launcher import run_process, work_directories, worker
+from datanika_dagster.launcher import work_directories, worker
 from datanika_dagster.launcher.work_directories import ELSEWHERE_SECONDS, OWNER, UNOWNED_SECONDS
 
 
@@ -42,18 +42,3 @@ def test_without_an_owner_that_can_be_asked_only_age_counts(tmp_path):
     (tmp_path / "mine").mkdir()
     work_directories.sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([new, elsewhere, tmp_path / "mine"])
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
-def test_the_process_of_a_run_is_hidden_before_it_imports_dagster():
-    code = (
-        "import ctypes, sys, runpy\n"
-        "class Stop:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'dagster':\n"
-        "            print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)); sys.exit()\n"
-        "sys.meta_path.insert(0, Stop())\n"
-        f"runpy.run_module({run_process.RUN_MODULE!r}, run_name='__main__')\n"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.split() == ["0"]
