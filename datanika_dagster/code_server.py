@@ -35,7 +35,7 @@ def ensure_loadable() -> None:
         ManifestError: What came is not that org's manifest.
     """
     config = settings.read()
-    with control_plane_client.of_process(config, token_of_process(config)) as client:
+    with control_plane_client.of_process(config, token_of_process()) as client:
         client.manifest(config.required_org(), config.manifest)
 
 

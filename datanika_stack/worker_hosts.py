@@ -77,7 +77,9 @@ class WorkerHosts:
         return self._hosts[-1:]
 
     def tick(self) -> None:
-        """Starts another one where that was asked for, and lets those before it drain."""
+        """Looks at them, starts another one where that was asked for, lets those before it drain."""
+        for host in self._hosts:
+            host.tick()
         self._hosts = [host for host in self._hosts if host.state is not ProcessState.STOPPED]
         if not self._hosts:
             return
