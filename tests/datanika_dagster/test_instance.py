@@ -8,6 +8,7 @@ import yaml
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 
 from datanika_dagster.launcher.run_launcher import DatanikaRunLauncher
+from datanika_dagster.step_logs import StepLogs
 from datanika_dagster.storage import StampingRunStorage
 from tests.datanika_dagster.support.control_plane_stand_in import ControlPlaneStandIn, serve
 from tests.datanika_dagster.support.instances import TEMPLATE
@@ -21,6 +22,7 @@ def test_the_shipped_file_makes_our_instance(instance):
     assert isinstance(instance.run_launcher, DatanikaRunLauncher)
     assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
     assert instance.run_coordinator.dequeue_interval_seconds == 1
+    assert isinstance(instance.compute_log_manager, StepLogs)
     assert not instance.telemetry_enabled
     assert instance.run_monitoring_enabled
     assert instance.global_op_concurrency_default_limit == 1
