@@ -10,7 +10,15 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import api, code_location, first_light, installation, launch, many_orgs
+from benchmarks import (
+    api,
+    code_location,
+    first_light,
+    installation,
+    launch,
+    many_orgs,
+    row_security,
+)
 from benchmarks.harness import Measure, console, print_measures, write_result
 from benchmarks.workspace import Workspace
 
@@ -21,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "code_location": code_location.measure,
     "launch": launch.measure,
     "api": api.measure,
+    "row_security": row_security.measure,
     "many_orgs": many_orgs.measure,
 }
 DEFAULT_PORT = 18700
