@@ -4,7 +4,7 @@ import ipaddress
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
 
     public_url: str = Field(
         default="http://127.0.0.1:8700", description="Where people reach the REST API."
+    )
+    isolation: Literal["users", "namespaces", "none", "unknown"] = Field(
+        default="unknown",
+        description="How far the operating system keeps jobs apart, as the stack has found out; "
+        "`/ready` shows it.",
     )
     database_url: SecretStr = Field(
         description="SQLAlchemy URL of the control-plane database, with the row-level-secured role."

@@ -20,11 +20,6 @@ from datanika_stack.seal import hint_of
 from datanika_stack.secrets import load
 from datanika_stack.state import is_supervised, read_state
 
-SINGLE_TRUST: Final = "single-trust"
-ISOLATION_WARNING: Final = (
-    "Jobs of all orgs run as one operating-system user: "
-    "let nobody write models or connections whom you do not trust"
-)
 _STOP_SECONDS: Final = 60.0
 _START_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.1
@@ -39,7 +34,8 @@ class StackStatus:
         database_url: Without its password.
         seal: `unsealed`, `sealed`, `uninitialized`; None where the control plane has not said.
         hint: What to do about the seal; None where nothing.
-        isolation: `single-trust`: tenants' jobs are not kept apart by the operating system.
+        isolation: `users`, `namespaces` or `none`: what keeps orgs' jobs apart.
+        isolation_reason: Why not more; empty where there is no more.
     """
 
     state: str
@@ -49,7 +45,8 @@ class StackStatus:
     processes: list[dict[str, Any]]
     seal: str | None = None
     hint: str | None = None
-    isolation: str = SINGLE_TRUST
+    isolation: str | None = None
+    isolation_reason: str | None = None
 
 
 def status_of(home: Home) -> StackStatus:
@@ -62,7 +59,15 @@ def status_of(home: Home) -> StackStatus:
         return StackStatus("stopped", *urls, [])
     shown = ("name", "pid", "state", "restarts", "started_at")
     processes = [{key: getattr(entry, key) for key in shown} for entry in state.processes]
-    return StackStatus(state.state, *urls, processes, state.seal, hint_of(state.seal))
+    return StackStatus(
+        state.state,
+        *urls,
+        processes,
+        state.seal,
+        hint_of(state.seal),
+        state.isolation,
+        state.isolation_reason,
+    )
 
 
 def port_of(home: Home, given: int | None) -> int:

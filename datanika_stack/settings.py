@@ -151,7 +151,8 @@ class StackSettings(BaseSettings):
     )
     worker_uid_base: int = Field(
         default=1_000_000,
-        ge=1,
+        ge=100_000,
+        le=2_000_000_000,
         description="The first user id of the orgs' own processes, where the stack is root.",
     )
     dagster_home: Path | None = Field(

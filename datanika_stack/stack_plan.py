@@ -20,6 +20,7 @@ from datanika_stack.endpoints import (
 )
 from datanika_stack.health import LOOPBACK_HOSTS, WILDCARD_HOSTS, http_answers, loopback_of
 from datanika_stack.internal_api import InternalApi
+from datanika_stack.isolation import Isolation, isolation_of
 from datanika_stack.layout import Home, Ports
 from datanika_stack.private_files import make_private_directory
 from datanika_stack.process_spec import ProcessSpec
@@ -80,6 +81,11 @@ class StackPlan:
     def is_embedded(self) -> bool:
         """Whether PostgreSQL is the stack's own."""
         return self.settings.database_url is None
+
+    @property
+    def isolation(self) -> Isolation:
+        """How far this machine keeps orgs' jobs apart."""
+        return isolation_of(self.home.path, self.settings.worker_uid_base)
 
     def warnings(self) -> list[str]:
         """Returns what a person should know about where this stack can be reached."""
@@ -211,6 +217,7 @@ class StackPlan:
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.CONTROL_PLANE),
             "DATANIKA_ALLOWED_NETWORKS": self.settings.allowed_networks,
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+            "DATANIKA_ISOLATION": self.isolation.level.value,
             "DATANIKA_KEY_AGENT_SOCKET": str(self.home.key_agent_socket),
             "API_KEY_HEADER": self.settings.api_key_header,
         }

@@ -22,6 +22,8 @@ class StackState:
     Attributes:
         state: `starting`, `running`, `degraded` or `stopping`; `stopped` where nothing runs.
         phase: What it does just now, for people.
+        isolation: A level of the worker host's fence.
+        isolation_reason: Why not a higher one.
         seal: A `SealState`; None as long as the control plane has not said.
     """
 
@@ -35,6 +37,8 @@ class StackState:
     api_url: str
     dagster_url: str
     database_url: str
+    isolation: str | None = None
+    isolation_reason: str | None = None
     seal: str | None = None
     processes: list[ProcessInfo] = field(default_factory=list)
 

@@ -305,4 +305,6 @@ def _first_state(plan: StackPlan) -> StackState:
         api_url=plan.api_url,
         dagster_url=plan.dagster_url,
         database_url=plan.endpoints.shown(),
+        isolation=plan.isolation.level.value,
+        isolation_reason=plan.isolation.reason,
     )

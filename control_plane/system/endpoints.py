@@ -46,11 +46,15 @@ async def health() -> Health:
 
 @router.get("/ready")
 def ready(
-    request: Request, factory: SessionFactoryDep, vault: VaultDep, response: Response
+    request: Request,
+    factory: SessionFactoryDep,
+    vault: VaultDep,
+    settings: SettingsDep,
+    response: Response,
 ) -> Readiness:
     """Tells whether requests can be served; 503 when not."""
     probe = cast("DatabaseProbe", request.app.state.database_probe)
-    readiness = check_readiness(probe.is_ready(factory), vault)
+    readiness = check_readiness(probe.is_ready(factory), vault, settings.isolation)
     if readiness.status != "ready":
         response.status_code = 503
     return readiness

@@ -26,7 +26,12 @@ from control_plane.system.schemas import Readiness, SessionView
 
 PROBE_SECONDS = 1.0
 # docs/security.md, "Limits": where the platform cannot fence jobs it says so.
-ISOLATION = "single-trust: jobs of all organizations run as the stack's own user"
+ISOLATION = {
+    "users": "users: each organization's jobs have users and file systems of their own",
+    "namespaces": "namespaces: each job has processes and a file system of its own",
+    "none": "none: jobs of all organizations run as the stack's own user",
+    "unknown": "unknown: the worker hosts run elsewhere and say it there",
+}
 
 
 class DatabaseProbe:
@@ -46,14 +51,14 @@ class DatabaseProbe:
             return self._is_ready
 
 
-def check_readiness(is_database_ready: bool, vault: Vault) -> Readiness:
+def check_readiness(is_database_ready: bool, vault: Vault, isolation: str) -> Readiness:
     """Tells whether requests can be served, and whether secrets can be read.
 
     A sealed platform is ready: somebody must reach it to unlock it.
     """
     if not is_database_ready:
         return Readiness(status="not_ready", checks={"database": "unreachable or not migrated"})
-    checks = {"database": "ok", "keys": _keys(vault), "isolation": ISOLATION}
+    checks = {"database": "ok", "keys": _keys(vault), "isolation": ISOLATION[isolation]}
     return Readiness(status="ready", checks=checks)
 
 

@@ -68,7 +68,7 @@ def up(
             _show(place, as_json=False)
             return
         plan = StackPlan.make(place, base, host, settings)
-        for warning in (control.ISOLATION_WARNING, *plan.warnings()):
+        for warning in (plan.isolation.in_words, *plan.warnings()):
             _progress_line(f"Note: {warning}.")
         if detach:
             arguments = ["--home", str(place.path), "--port", str(base), "--host", host]
@@ -184,6 +184,8 @@ def _show(home: Home, *, as_json: bool) -> None:
     if found.hint:
         console.print(f"[yellow]{found.hint}[/yellow]")
     console.print(f"REST API   {found.api_url}/docs\nDagster UI {found.dagster_url}")
+    reason = f" ({found.isolation_reason})" if found.isolation_reason else ""
+    console.print(f"isolation  {found.isolation}{reason}", highlight=False, soft_wrap=True)
     table = Table("process", "pid", "state", "restarts", "started at", box=None)
     for entry in found.processes:
         table.add_row(*("" if value is None else str(value) for value in entry.values()))

@@ -19,7 +19,8 @@ import psutil
 import psycopg
 import pytest
 
-from datanika_stack.control import ISOLATION_WARNING, StackStatus, status_of
+from datanika_dagster.launcher.fence import Level
+from datanika_stack.control import StackStatus, status_of
 from datanika_stack.endpoints import dsn_of, embedded_endpoints
 from datanika_stack.layout import Home
 from datanika_stack.ports import is_listening
@@ -115,7 +116,10 @@ def test_status_says_what_runs_and_where(stack: Stack) -> None:
     assert {entry["name"] for entry in shown["processes"]} >= CORE
     assert shown["api_url"] == f"http://127.0.0.1:{stack.port}"
     assert shown["dagster_url"] == f"http://127.0.0.1:{stack.port + 1}/dagster"
-    assert shown["isolation"] == "single-trust"
+    assert shown["isolation"] in list(Level)
+    with urllib.request.urlopen(f"{shown['api_url']}/ready") as answer:
+        ready = json.load(answer)
+    assert ready["checks"]["isolation"].startswith(f"{shown['isolation']}: ")
     assert ":***" not in shown["database_url"]
     assert load(stack.home).app_password not in json.dumps(shown)
 
@@ -321,5 +325,5 @@ def test_ctrl_c_stops_a_stack_in_the_foreground(before: str) -> None:
         stack.down()
         process.kill()
         process.wait()
-    assert ISOLATION_WARNING in said.read_text()
+    assert "Note: Jobs " in said.read_text()
     shutil.rmtree(path, ignore_errors=True)

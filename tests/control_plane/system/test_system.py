@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from control_plane.access.users.service import create_user, make_operator
 from control_plane.core.clock import utc_now
+from control_plane.core.vault import Vault
+from control_plane.system.service import check_readiness
 
 PASSWORD = "correct horse battery"
 
@@ -17,7 +20,12 @@ def test_is_healthy_and_ready(anonymous: TestClient):
     assert answer.status_code == 200
     assert answer.json()["checks"]["database"] == "ok"
     assert answer.json()["checks"]["keys"] == "ok"
-    assert answer.json()["checks"]["isolation"].startswith("single-trust")
+    assert answer.json()["checks"]["isolation"].startswith("unknown")
+
+
+@pytest.mark.parametrize("level", ["users", "namespaces", "none"])
+def test_ready_says_what_keeps_jobs_apart(level: str, vault: Vault):
+    assert check_readiness(True, vault, level).checks["isolation"].startswith(f"{level}: ")
 
 
 def test_the_documentation_needs_no_other_server(anonymous: TestClient):
