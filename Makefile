@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help setup setup-dev demo up down test test-long fuzz check audit bench lock clean
+.PHONY: help setup setup-dev demo up down test test-long fuzz chaos check audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -44,6 +44,9 @@ test-long: setup-dev ## All tests, with a minute of racing clients and more rand
 
 fuzz: setup-dev ## Thousands of random requests to each operation of the REST API
 	$(BIN)/python -m pytest -n $(WORKERS) --fuzz-examples=2000 --timeout=36000 $(ARGS) tests/control_plane/fuzz
+
+chaos: setup-dev ## Kill every part of a stack at random moments, 25 minutes (ARGS="--seed N")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: setup-dev ## What CI runs before the tests: lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -16,23 +16,17 @@ from dagster._scheduler import scheduler
 
 from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.run_retries import PromptRunRetries
+from datanika_dagster.pooled_storage import keep_connections
 from datanika_dagster.workspace.context import OrgWorkspace
 
 _TICK_SECONDS: Final = 10
-# As long as the stock daemon waits for a statement: it sets no limit.
-_NO_LIMIT_MILLISECONDS: Final = 0
-_RECYCLE_SECONDS: Final = 600
-_MOST_CONNECTIONS: Final = 20
 
 
 class PromptDaemonController(DagsterDaemonController):
     """Leaves the workspace alone, and keeps its connections to the storage."""
 
     def __init__(self, workspace_process_context: Any, *arguments: Any, **options: Any) -> None:
-        # Each look at the storage would open a connection otherwise, which takes longer than the look.
-        workspace_process_context.instance.optimize_for_webserver(
-            _NO_LIMIT_MILLISECONDS, _RECYCLE_SECONDS, _MOST_CONNECTIONS
-        )
+        keep_connections(workspace_process_context.instance)
         super().__init__(workspace_process_context, *arguments, **options)
 
     def check_workspace_freshness(self, last_workspace_update_time: float) -> float:

@@ -1,0 +1,21 @@
+"""Parts of a stack are killed at random moments; `make chaos` does it to all of them, five times each."""
+
+import random
+
+import pytest
+
+from tests.chaos.rounds import play
+from tests.chaos.site import Site
+from tests.end_to_end.conftest import RunningStack
+
+
+@pytest.fixture(scope="module")
+def site(stack: RunningStack) -> Site:
+    return Site(stack)
+
+
+@pytest.mark.parametrize("victim", ["worker", "daemon"])
+def test_a_kill_leaves_nothing_wrong(site: Site, victim: str):
+    played = play(site, victim, random.Random(6), runs=4, kills=1)
+    assert played.findings == []
+    assert played.kills == 1 or victim == "worker"
