@@ -61,10 +61,13 @@ def _retries(site: Site) -> Iterator[str]:
         select r.run_id, {_TAG}, {_TAG},
             (select count(*) from run_tags c
                 where c.key = 'dagster/parent_run_id' and c.value = r.run_id)
-        from runs r where r.status = 'FAILURE'
+        from runs r
+        where r.status = 'FAILURE' and (r.run_id = any(%s) or {_TAG} = any(%s))
     """
+    roots = list(site.launched)
+    tags = ("dagster/will_retry", "dagster/parent_run_id")
     for run_id, will_retry, parent, children in site.rows(
-        query, "dagster/will_retry", "dagster/parent_run_id"
+        query, *tags, roots, "dagster/root_run_id", roots
     ):
         expected = 1 if will_retry == "true" else 0
         if children != expected:

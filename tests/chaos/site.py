@@ -43,6 +43,7 @@ class Site:
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
         self.home = Home.at(stack.home)
+        self.launched: list[str] = []
         self.source_url = str(stack.demo["source_url"])
         endpoints = embedded_endpoints(load(self.home), stack.port + 2)
         self._storage_url = text_of(endpoints.dagster).replace("+psycopg2", "")
@@ -68,6 +69,7 @@ class Site:
             tenant = self.tenants[number % len(self.tenants)]
             target = tenant.targets[number // len(self.tenants) % len(tenant.targets)]
             run_ids.append(tenant.org.post(f"{target}/runs", expected=202)["id"])
+        self.launched += run_ids
         return run_ids
 
     def is_up(self) -> bool:

@@ -14,7 +14,7 @@ def site(stack: RunningStack) -> Site:
     return Site(stack)
 
 
-@pytest.mark.parametrize("victim", ["worker", "daemon"])
+@pytest.mark.parametrize("victim", ["worker", "control_plane"])
 def test_a_kill_leaves_nothing_wrong(site: Site, victim: str):
     played = play(site, victim, random.Random(6), runs=4, kills=1)
     assert played.findings == []
