@@ -47,6 +47,20 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _play(site: Site, victim: str, dice: random.Random, options: argparse.Namespace) -> int:
+    if victim != "worker" and VICTIMS[victim](site) is None:
+        _say(f"{victim}: no such process in this stack")
+        return 0
+    played = play(site, victim, dice, runs=options.runs, kills=options.kills)
+    _say(
+        f"{victim}: {played.kills} kills, right after {played.right_seconds:.1f} s, "
+        f"ended after {played.end_seconds:.1f} s"
+    )
+    for finding in played.findings:
+        _say(f"  WRONG: {finding}")
+    return len(played.findings)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos")
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -59,21 +73,10 @@ def main() -> int:
     dice = random.Random(options.seed)
     _say(f"seed {options.seed}")
     given = options.home and options.demo
-    wrong = 0
     with given_stack(options.home, options.demo) if given else running_stack() as stack:
         site = Site(stack)
-        for victim in options.victims:
-            if victim != "worker" and VICTIMS[victim](site) is None:
-                _say(f"{victim}: no such process in this stack")
-                continue
-            played = play(site, victim, dice, runs=options.runs, kills=options.kills)
-            wrong += len(played.findings)
-            _say(
-                f"{victim}: {played.kills} kills, right after {played.right_seconds:.1f} s, "
-                f"ended after {played.end_seconds:.1f} s"
-            )
-            for finding in played.findings:
-                _say(f"  WRONG: {finding}")
+        with site.ticking():
+            wrong = sum(_play(site, victim, dice, options) for victim in options.victims)
     return 1 if wrong else 0
 
 

@@ -1,5 +1,6 @@
 """What must hold after something was killed. Each function returns what is wrong, in words."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from tests.chaos.site import SCHEMA, TABLES, Site
 
 UNFINISHED: Final = "status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
 _TAG: Final = "(select value from run_tags t where t.run_id = r.run_id and t.key = %s)"
+# Dagster first ticks in the minute after the one in which it first saw a schedule.
+_LONGEST_SILENCE_SECONDS: Final = 150.0
 _LEFTOVER: Final = "datanika_dagster.launcher"
 _HOST: Final = "datanika_dagster.launcher.host"
 
@@ -82,6 +85,10 @@ def _ticks(site: Site) -> Iterator[str]:
         " and status not in ('SUCCESS', 'SKIPPED') group by status"
     ):
         yield f"{count} ticks are {status}"
+    ((newest,),) = site.rows("select extract(epoch from max(timestamp)) from job_ticks")
+    last = max(float(newest or 0), site.ticks_since or 0)
+    if site.ticks_since and time.time() - last > _LONGEST_SILENCE_SECONDS:
+        yield "a schedule that ticks each minute ticks no more"
     doubled = f"""
         select {_TAG}, {_TAG}, count(*) from runs r
         where {_TAG} is null and {_TAG} is not null group by 1, 2 having count(*) > 1

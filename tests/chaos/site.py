@@ -1,5 +1,8 @@
 """A running stack with two orgs that load and transform, and a look into Dagster's database."""
 
+import contextlib
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -44,6 +47,7 @@ class Site:
         self.stack = stack
         self.home = Home.at(stack.home)
         self.launched: list[str] = []
+        self.ticks_since: float | None = None
         self.source_url = str(stack.demo["source_url"])
         endpoints = embedded_endpoints(load(self.home), stack.port + 2)
         self._storage_url = text_of(endpoints.dagster).replace("+psycopg2", "")
@@ -72,8 +76,28 @@ class Site:
         self.launched += run_ids
         return run_ids
 
+    @contextlib.contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Ticks one upload each minute while it is entered."""
+        org = self.tenants[0].org
+        target_id = int(self.tenants[0].targets[0].rsplit("/", 1)[1])
+        body = {"target_type": "upload", "target_id": target_id}
+        schedule = org.post("schedules", cron="* * * * *", timezone="UTC", is_active=True, **body)
+        org.post("publish", expected=200)
+        self.ticks_since = time.time()
+        try:
+            yield
+        finally:
+            self.ticks_since = None
+            org.api.patch(f"schedules/{schedule['id']}", json={"is_active": False})
+            org.post("publish", expected=200)
+
     def is_up(self) -> bool:
-        """Tells whether every process runs and serves."""
+        """Tells whether every process runs and serves, the database, too."""
+        try:
+            self.rows("select 1")
+        except psycopg.OperationalError:
+            return False
         state = self.state
         return state.state == "running" and all(one.state == "running" for one in state.processes)
 
