@@ -57,7 +57,7 @@ def status_of(home: Home) -> StackStatus:
     urls = (state.api_url, state.dagster_url, state.database_url)
     if not is_supervised(home):
         return StackStatus("stopped", *urls, [])
-    shown = ("name", "pid", "state", "restarts", "started_at")
+    shown = ("name", "pid", "state", "restarts", "started_at", "reason")
     processes = [{key: getattr(entry, key) for key in shown} for entry in state.processes]
     return StackStatus(
         state.state,

@@ -186,9 +186,9 @@ def _show(home: Home, *, as_json: bool) -> None:
     console.print(f"REST API   {found.api_url}/docs\nDagster UI {found.dagster_url}")
     reason = f" ({found.isolation_reason})" if found.isolation_reason else ""
     console.print(f"isolation  {found.isolation}{reason}", highlight=False, soft_wrap=True)
-    table = Table("process", "pid", "state", "restarts", "started at", box=None)
+    table = Table("process", "pid", "state", "restarts", "started at", "ended because", box=None)
     for entry in found.processes:
-        table.add_row(*("" if value is None else str(value) for value in entry.values()))
+        table.add_row(*(Text("" if value is None else str(value)) for value in entry.values()))
     console.print(table)
 
 

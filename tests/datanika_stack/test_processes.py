@@ -122,3 +122,9 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     assert not SupervisorLock(home).acquire()
     lock.release()
     assert not is_supervised(home)
+
+
+def test_why_it_ended_is_its_last_line(run: Run) -> None:
+    process = run("import sys; sys.exit('the disk is not what it was')")
+    tick_until(process, lambda: process.restarts > 0)
+    assert process.info().reason == "exit code 1: the disk is not what it was"
