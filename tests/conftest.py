@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what `make test-long` and `make fuzz` ask for."""
     parser.addoption("--race-seconds", type=float, default=10, help="how long clients race")
     parser.addoption("--race-seed", type=int, default=None, help="repeats the clients' choices")
+    parser.addoption("--soak-forks", type=int, default=200, help="launches of one worker host")
     parser.addoption(
         "--fuzz-examples",
         type=int,

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -166,9 +165,9 @@ def _do(order: dict[str, Any], wire: _Wire) -> int:
         params_loader=wire, context_loader=wire, message_writer=wire
     ) as pipes:
         job = ChildJob(pipes, Path.cwd())
-        _beat(wire)
         try:
-            outcome = jobs.invoke(order["entry"], job, order["payload"], order["secrets"])
+            with _beating(wire):
+                outcome = jobs.invoke(order["entry"], job, order["payload"], order["secrets"])
         except KeyboardInterrupt:
             return EXIT_CANCELLED
         job.custom({OUTCOME: outcome.as_message()})
@@ -177,16 +176,24 @@ def _do(order: dict[str, Any], wire: _Wire) -> int:
     return EXIT_RETRYABLE if outcome.is_retryable else EXIT_ERROR
 
 
-def _beat(wire: _Wire) -> None:
+@contextlib.contextmanager
+def _beating(wire: _Wire) -> Iterator[None]:
     """Says every few seconds that this process lives: a long COPY is silent, a stopped one, too."""
+    is_over = threading.Event()
 
     def go_on() -> None:
         with contextlib.suppress(OSError):
-            while True:
-                time.sleep(BEAT_SECONDS)
+            while not is_over.wait(BEAT_SECONDS):
                 wire.write_message({"method": BEAT, "params": {}})
 
-    threading.Thread(target=go_on, name="beat", daemon=True).start()
+    thread = threading.Thread(target=go_on, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # Nothing may come after the last message.
+        is_over.set()
+        thread.join()
 
 
 def _die_with_the_run(channel: socket.socket) -> None:

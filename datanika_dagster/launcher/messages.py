@@ -169,7 +169,10 @@ def _check_log(params: dict[str, Any]) -> None:
 
 def _check_report_of_check(params: dict[str, Any]) -> None:
     _check_keys(params, {"asset_key", "check_name", "passed", "severity", "metadata"})
-    if not isinstance(params.get("passed"), bool) or params.get("severity") not in SEVERITIES:
+    severity = params.get("severity")
+    if not isinstance(severity, str) or severity not in SEVERITIES:
+        raise MessageRefused("The job reported a check without a proper severity.")
+    if not isinstance(params.get("passed"), bool):
         raise MessageRefused("The job reported a check without a proper result.")
     _check_metadata(params.get("metadata"))
 

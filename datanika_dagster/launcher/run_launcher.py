@@ -21,7 +21,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 from pydantic import SecretStr
 
-from datanika_dagster import control_plane_client, settings
+from datanika_dagster import control_plane_client, run_logins, settings
 from datanika_dagster.control_plane_client import TaskToken
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, PlatformSealed
 from datanika_dagster.launcher import host_choice, planned_run, worker
@@ -107,7 +107,7 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             manifest_sha256=planned.intent.manifest_sha256,
             task_token=SecretStr(granted.token),
             instance_ref=serialize_value(self._instance.get_ref()),
-            storage_url=config.dagster_storage_url or SecretStr(""),
+            storage_url=SecretStr(_storage_url(config, granted.org_id)),
             environment=_environment(config),
         )
 
@@ -148,6 +148,19 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             # From a shell: its process is the shell's, and nobody knows which.
             return CheckRunHealthResult(WorkerStatus.RUNNING, "Started from a shell")
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run never got a process")
+
+
+def _storage_url(config: Settings, org_id: int) -> str:
+    """Returns Dagster's storage with the login of the org's runs, which sees the org's rows only.
+
+    Without a key there are no such logins: then it is the storage as this process opens it.
+    """
+    if config.dagster_storage_url is None:
+        return ""
+    url = config.dagster_storage_url.get_secret_value()
+    if config.dagster_login_key is None:
+        return url
+    return run_logins.url_of(url, org_id, config.dagster_login_key.get_secret_value())
 
 
 def _environment(config: Settings) -> dict[str, str]:

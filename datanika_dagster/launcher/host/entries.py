@@ -24,6 +24,10 @@ PRELOADED = (
     "dlt.sources.sql_database",
     "dbt.cli.main",
     "dbt.adapters.postgres",
+    "dbt.contracts.graph.manifest",
+    "dbt.task.build",
+    "dbt.task.compile",
+    "datanika_dagster.uploads.pipeline",
     "psycopg",
     "datanika_dagster.launcher.job_child",
 )

@@ -1,12 +1,14 @@
 """Job entries that behave badly on purpose, and a job process that knows them."""
 
 import os
+import signal
 import sys
 import time
 
 from datanika_dagster.launcher import job_child, jobs
 from datanika_dagster.launcher.job import JobError
 
+BEAT_SECONDS = 0.2
 MODULE = "tests.datanika_dagster.launcher.entries"
 
 
@@ -35,12 +37,24 @@ def hang(job, payload, secrets):
     time.sleep(60)
 
 
+def silent_for_a_while(job, payload, secrets):
+    """Works for longer than its run waits for a sign of life."""
+    time.sleep(2)
+    for table in payload["tables"]:
+        job.materialized(table, {})
+
+
+def stopped(job, payload, secrets):
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def imported(job, payload, secrets):
     job.log("info", ",".join(sorted(name for name in sys.modules if name == "dagster")))
 
 
 def main() -> None:
-    for name in ("load", "crash", "refuse", "hang", "imported"):
+    job_child.BEAT_SECONDS = BEAT_SECONDS
+    for name in ("load", "crash", "refuse", "hang", "imported", "silent_for_a_while", "stopped"):
         jobs.JOBS[name] = f"{MODULE}:{name}"
     job_child.main()
 

@@ -93,6 +93,29 @@ def test_an_unknown_kind_of_job_names_the_known_ones(run):
     assert "known: connection_test" in failure(run("nothing_like_it")).description
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(run_side, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(run_side, "SILENT_SECONDS", 1.0)
+
+
+def test_a_job_that_works_in_silence_beats(run, impatient):
+    assert run("silent_for_a_while").success
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_nothing_comes_after_the_last_message(run, monkeypatch, attempt):
+    """Beats every millisecond would, if they went on."""
+    monkeypatch.setattr(job_processes, "CHILD_MODULE", f"{ENTRIES}_of_a_fast_heart")
+    assert run("load").success
+
+
+def test_a_stopped_job_is_killed_and_records_nothing(run, impatient):
+    result = run("stopped")
+    assert failure(result).description == "The job gave no sign of life for 1 seconds."
+    assert result.get_asset_materialization_events() == []
+
+
 def test_a_job_never_imports_dagster(run, instance):
     result = run("imported")
     entries = [e.user_message for e in instance.all_logs(result.run_id) if e.level == 20]
