@@ -134,7 +134,6 @@ def drop_from_environment(*names: str) -> None:
 def put_into_environment(variables: dict[str, str]) -> None:
     """Sets variables of this process, for engines that take their secrets only from there.
 
-    Only a job child may call this, after it has started: what is set here was never part of an
-    `exec` and so of no file that another process can read.
+    What is set here was never part of an `exec` and so is in no file that another process can read.
     """
     os.environ.update(variables)  # noqa: TID251

@@ -154,6 +154,7 @@ class StackPlan:
             "DAGSTER_HOME": str(self.home.dagster_home),
             "DATANIKA_HOME": str(self.home.path),
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
+            "DATANIKA_WORKER_UID_BASE": str(self.settings.worker_uid_base),
             # A thread of its own would not survive the fork (Arrow's allocator, jemalloc).
             "JE_ARROW_MALLOC_CONF": "background_thread:false",
         }

@@ -1,0 +1,192 @@
+"""One run in a container: `python -m datanika_dagster.launcher.one_run … api execute_run ARGUMENTS`.
+
+Dagster's Docker and Kubernetes launchers start a container for each run, with the command that this
+module is given (docs/scaling.md). Inside, a run has what it has on one machine: a worker host, started
+without any secret, forks the run child and its jobs. This process holds the launcher's credentials:
+it launches the run there, waits, and ends as the run ends.
+"""
+
+import logging
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from dagster import DagsterInstance, DagsterRun
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import deserialize_value
+
+from datanika_dagster import settings
+from datanika_dagster.errors import ExecutionError
+from datanika_dagster.launcher import host_choice, processes, worker
+from datanika_dagster.launcher.host import client
+from datanika_dagster.launcher.run_launcher import DatanikaRunLauncher
+from datanika_dagster.launcher.worker import Worker
+from datanika_dagster.tags import WORKER_TAG
+
+_LOGGER = logging.getLogger(__name__)
+HOST_MODULE = "datanika_dagster.launcher.host"
+HOST_NAME = "container"
+START_SECONDS = 60.0
+LAUNCH_SECONDS = 120.0
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+# Docker waits for 10 seconds before it kills, Kubernetes for 30.
+GRACE_SECONDS = 8.0
+EXIT_FAILED = 1
+EXIT_USAGE = 64
+EXIT_BACK_IN_THE_QUEUE = 75
+
+
+class CommandNotUnderstood(ExecutionError):
+    """The arguments are not those of a run."""
+
+    code = "container.command"
+
+
+def main() -> None:
+    """Does the run that the arguments name; the exit code says how it ended."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    processes.hide_this_process()
+    try:
+        run_id = run_id_of(sys.argv[1:])
+    except CommandNotUnderstood as error:
+        _LOGGER.error("%s", error)
+        sys.exit(EXIT_USAGE)
+    with DagsterInstance.get() as instance, _worker_host() as sockets:
+        settings.put_into_environment({"DATANIKA_WORKER_SOCKETS": str(sockets)})
+        sys.exit(ContainerRun(instance, run_id).do())
+
+
+def run_id_of(arguments: Sequence[str]) -> str:
+    """Returns the run of Dagster's own command `… api execute_run ARGUMENTS`.
+
+    Raises:
+        CommandNotUnderstood: It is another command.
+    """
+    if list(arguments[-3:-1]) != ["api", "execute_run"]:
+        raise CommandNotUnderstood(
+            f"A container of a run is given '… api execute_run ARGUMENTS', not {len(arguments)} "
+            f"arguments that begin with '{' '.join(arguments[:2])}'."
+        )
+    return deserialize_value(arguments[-1], ExecuteRunArgs).run_id
+
+
+class ContainerRun:
+    """The one run of this container.
+
+    Args:
+        instance: Where it is stored.
+        run_id: Which one.
+    """
+
+    def __init__(self, instance: DagsterInstance, run_id: str) -> None:
+        self._instance = instance
+        self._run_id = run_id
+        self._is_told_to_end = threading.Event()
+
+    def do(self) -> int:
+        """Launches the run and returns the container's exit code once it has ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._is_told_to_end.set())
+        run = self._launched()
+        of_run = worker.from_tag(run.tags.get(WORKER_TAG))
+        if of_run is None:
+            # Refused, with the reason in its log; or sealed, and in the queue again.
+            return EXIT_FAILED if run.is_finished else EXIT_BACK_IN_THE_QUEUE
+        return self._follow(of_run)
+
+    def _launched(self) -> DagsterRun:
+        launcher = DatanikaRunLauncher()
+        launcher.register_instance(self._instance)
+        deadline = time.monotonic() + LAUNCH_SECONDS
+        while True:
+            try:
+                launcher.launch_run(LaunchRunContext(self._run(), workspace=None))
+            except DagsterUserCodeUnreachableError as error:
+                if time.monotonic() > deadline or self._is_told_to_end.is_set():
+                    self._instance.report_run_failed(self._run(), str(error))
+                    return self._run()
+                self._is_told_to_end.wait(RETRY_SECONDS)
+            else:
+                return self._run()
+
+    def _follow(self, of_run: Worker) -> int:
+        has_been_told = False
+        while True:
+            config = settings.read()
+            status, message = host_choice.status(config, of_run, self._run_id)
+            if status != "RUNNING":
+                return self._ended(status, message)
+            if self._is_told_to_end.wait(POLL_SECONDS) and not has_been_told:
+                has_been_told = True
+                host_choice.terminate(config, of_run, self._run_id, grace_seconds=GRACE_SECONDS)
+            elif has_been_told:
+                time.sleep(POLL_SECONDS)
+
+    def _ended(self, status: str, message: str) -> int:
+        run = self._run()
+        if status == "NOT_FOUND" and not run.is_finished:
+            self._instance.report_run_failed(run, f"The run's process died: {message}")
+        # A cancelled run's process ends well, and the container's work was not done.
+        return 0 if run.is_success else EXIT_FAILED
+
+    def _run(self) -> DagsterRun:
+        run = self._instance.get_run_by_id(self._run_id)
+        if run is None:
+            raise ExecutionError(f"There is no run '{self._run_id}'.")
+        return run
+
+
+@contextmanager
+def _worker_host() -> Iterator[Path]:
+    """Runs a worker host that is given no secret, and gives the directory of its socket."""
+    with tempfile.TemporaryDirectory(prefix="dn-") as directory:
+        sockets = Path(directory)
+        arguments = ["-m", HOST_MODULE, "--sockets", directory, "--name", HOST_NAME]
+        host = processes.start(arguments, environment=_environment())
+        try:
+            _wait_for(host, sockets)
+            yield sockets
+        finally:
+            _stop(host)
+
+
+def _environment() -> dict[str, str]:
+    """Returns what a worker host is given: where things are, and no secret."""
+    config = settings.read()
+    return settings.inherited_environment() | {
+        "DAGSTER_HOME": str(config.required_dagster_home()),
+        "DATANIKA_HOME": str(config.home.absolute()),
+        "DBT_PROJECTS_DIR": str(config.projects_dir()),
+        "DATANIKA_WORKER_UID_BASE": str(config.worker_uid_base),
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    }
+
+
+def _wait_for(host: "subprocess.Popen[bytes]", sockets: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not client.hosts_in(sockets):
+        if host.poll() is not None or time.monotonic() > deadline:
+            raise ExecutionError("The container's worker host did not start; its output says why.")
+        time.sleep(0.1)
+
+
+def _stop(host: "subprocess.Popen[bytes]") -> None:
+    """Lets the host end what it has still to say, for example how a run died."""
+    host.send_signal(signal.SIGTERM)
+    try:
+        host.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        processes.stop(host, grace_seconds=1.0)
+
+
+if __name__ == "__main__":
+    main()

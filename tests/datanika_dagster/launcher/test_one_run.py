@@ -1,0 +1,93 @@
+"""A run in a container, as Docker's and Kubernetes' launchers start one: here by hand, on this machine."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
+from dagster._grpc.types import ExecuteRunArgs
+
+from datanika_dagster.launcher.one_run import CommandNotUnderstood, run_id_of
+from tests.datanika_dagster.launcher.conftest import FLIGHTS, Stack
+from tests.datanika_dagster.launcher.test_run_launcher import locked, waiting_loads
+from tests.datanika_dagster.support.waiting import wait_for
+
+END_SECONDS = 90
+
+
+@contextmanager
+def container(stack: Stack, run_id: str, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """Does what a launcher of containers does with a queued run, up to the container's command."""
+    run = stack.run(run_id)
+    starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+    stack.instance.report_dagster_event(starting, run_id)
+    origin = run.job_code_origin
+    assert origin is not None
+    arguments = ExecuteRunArgs(origin, run_id, stack.instance.get_ref()).get_command_args()
+    given = {"DATANIKA_CONTROL_PLANE_URL": stack.control_plane.url}
+    with subprocess.Popen(
+        [sys.executable, "-m", "datanika_dagster.launcher.one_run", *arguments],
+        env={"PATH": "/usr/bin:/bin", "DATANIKA_SERVICE_TOKEN": "service-launcher"}
+        | environment
+        | given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=END_SECONDS)
+    return process.returncode, output.decode()
+
+
+def test_does_the_run_and_ends_as_it_ends(stack: Stack, dagster_home):
+    run_id = stack.queue(FLIGHTS)
+    with container(stack, run_id, dagster_home.environment) as process:
+        exit_code, output = ended(process)
+    assert (exit_code, stack.run(run_id).status) == (0, DagsterRunStatus.SUCCESS), output
+    assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
+    assert stack.control_plane.redeemed == {f"dtk_{run_id}"}
+
+
+def test_a_stopped_container_cancels_its_run_and_leaves_nothing(stack: Stack, dagster_home):
+    run_id = stack.queue(FLIGHTS)
+    with locked(stack, "flights"), container(stack, run_id, dagster_home.environment) as process:
+        wait_for(lambda: waiting_loads(stack), END_SECONDS)
+        inside = psutil.Process(process.pid).children(recursive=True)
+        (host,) = psutil.Process(process.pid).children()
+        secrets = (dagster_home.storage_url, "service-launcher")
+        assert not any(one in Path(f"/proc/{host.pid}/environ").read_text() for one in secrets)
+        stack.instance.report_run_canceling(stack.run(run_id))
+        process.send_signal(signal.SIGTERM)
+        exit_code, output = ended(process)
+    assert (exit_code, stack.run(run_id).status) == (1, DagsterRunStatus.CANCELED), output
+    psutil.wait_procs(inside, timeout=5)
+    assert [one for one in inside if one.is_running()] == []
+
+
+def test_a_run_whose_host_dies_is_failed(stack: Stack, dagster_home):
+    run_id = stack.queue(FLIGHTS)
+    with locked(stack, "flights"), container(stack, run_id, dagster_home.environment) as process:
+        wait_for(lambda: waiting_loads(stack), END_SECONDS)
+        (host,) = psutil.Process(process.pid).children()
+        host.kill()
+        exit_code, output = ended(process)
+    assert (exit_code, stack.run(run_id).status) == (1, DagsterRunStatus.FAILURE), output
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["api", "execute_run"], ["dagster", "api", "execute_step", "{}"]]
+)
+def test_another_command_is_refused(arguments: list[str]):
+    with pytest.raises(CommandNotUnderstood, match="api execute_run"):
+        run_id_of(arguments)
