@@ -21,8 +21,10 @@ from control_plane.core.middleware import RequestContext, RequestSizeLimit
 from control_plane.core.places import Places
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
+from control_plane.core.worker_hosts import WorkerHosts
 from control_plane.keys.keyring import make_vault
 from control_plane.runs.dagster import DagsterClient
+from control_plane.runs.redemption import Redemption
 from control_plane.settings import Settings, get_settings
 from control_plane.system.service import DatabaseProbe
 from control_plane.warehouses.provisioner import Provisioner
@@ -80,11 +82,13 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
     captcha = Captcha(settings)
     for client in (dagster, sign_in_providers, captcha):
         held.callback(client.close)
+    factory, vault = make_session_factory(engine), make_vault(settings)
+    redemption = Redemption(factory, vault, settings)
     smtp_url = settings.smtp_url.get_secret_value() if settings.smtp_url else None
     return {
         "settings": settings,
-        "session_factory": make_session_factory(engine),
-        "vault": make_vault(settings),
+        "session_factory": factory,
+        "vault": vault,
         "mailer": Mailer(smtp_url, settings.smtp_from),
         "captcha": captcha,
         "signer": TokenSigner(settings.secret_key.get_secret_value()),
@@ -92,7 +96,7 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
         # Together below the threads of the server (40): short requests always find one, and with
         # two connections for each slow request the pool still has one for every other thread. Who
         # looks at a run holds none.
-        "task_runner": TaskRunner(settings.control_plane_url, Slots()),
+        "task_runner": TaskRunner(WorkerHosts(settings.worker_sockets), redemption.grant),
         "launch_slots": Slots(),
         "reading_slots": Slots(total=12, per_org=6),
         "places": Places(),

@@ -172,6 +172,9 @@ class Settings(BaseSettings):
     provisioner_socket: Path | None = Field(
         default=None, description="Unix socket of the warehouse provisioner."
     )
+    worker_sockets: Path | None = Field(
+        default=None, description="Directory of the sockets on which worker hosts listen."
+    )
     service_token: SecretStr | None = Field(
         default=None, description="This process's own token for Dagster."
     )

@@ -215,6 +215,7 @@ class StackPlan:
             "DATANIKA_DAGSTER_URL": self.dagster_url,
             "DATANIKA_DAGSTER_PUBLIC_URL": self._dagster_public_url,
             "DATANIKA_PROVISIONER_SOCKET": str(self.home.provisioner_socket),
+            "DATANIKA_WORKER_SOCKETS": str(self.home.worker_sockets_dir),
             "DATANIKA_SERVICE_TOKEN": mint(self.secret_key, ServiceRole.CONTROL_PLANE),
             "DATANIKA_ALLOWED_NETWORKS": self.settings.allowed_networks,
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),

@@ -27,6 +27,7 @@ from tests.fixtures.control_plane import (
     vault,
 )
 from tests.fixtures.ports import free_port
+from tests.fixtures.worker_host import own_host, projects_dir, task_host, worker_sockets
 from tests.scheduling import WHOLE_STACKS, StackScheduling
 
 # Named here, once: a fixture that two conftest files import is two fixtures, each with passwords
@@ -42,9 +43,13 @@ __all__ = [
     "make_settings",
     "member",
     "outer_connection",
+    "own_host",
+    "projects_dir",
     "real_passwords",
     "session",
+    "task_host",
     "vault",
+    "worker_sockets",
 ]
 
 

@@ -156,9 +156,17 @@ class Upstream(DatanikaError):
 
 
 class Unavailable(DatanikaError):
-    """A part of this stack is not ready yet."""
+    """A part of this stack is not ready yet.
+
+    Attributes:
+        retry_after_seconds: When the next attempt makes sense, where somebody knows.
+    """
 
     status = 503
     code = "unavailable"
     title = "Not ready"
     is_retryable = True
+
+    def __init__(self, detail: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from control_plane.core.database_errors import RETRY_AFTER_SECONDS, translate
-from control_plane.core.errors import DatanikaError, FieldError, Throttled
+from control_plane.core.errors import DatanikaError, FieldError, Throttled, Unavailable
 from control_plane.core.middleware import SECURITY_HEADERS
 
 MEDIA_TYPE = "application/problem+json"
@@ -100,7 +100,7 @@ def _on_datanika_error(request: Request, error: Exception) -> JSONResponse:
         detail=error.detail,
         errors=error.errors,
     )
-    if isinstance(error, Throttled):
+    if isinstance(error, Throttled | Unavailable) and error.retry_after_seconds:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"

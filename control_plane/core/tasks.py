@@ -1,24 +1,31 @@
-"""Runs interactive work (connection test, discovery, parse, preview) outside this process.
+"""Runs interactive work (connection test, discovery, parse, preview, sample) outside this process.
 
 `run` is the one call (architecture, decision 16). The control plane imports no engine and opens
-no tenant's database: a scrubbed subprocess of the execution plane does, with a single-use task
-token that it redeems itself.
+no tenant's database: a child of the warm worker host does. The task token is redeemed here, in this
+process, once the child is there; the child is given the credentials and nothing else.
 """
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
-from control_plane.core.errors import Upstream
+from control_plane.core.errors import Forbidden, Unauthorized, Upstream
 from control_plane.core.slots import Slots
+from control_plane.core.worker_hosts import (
+    MAXIMUM_ANSWER_BYTES,
+    AnswerTooLong,
+    Child,
+    ChildEnded,
+    HostGone,
+    Wanted,
+    WorkerHosts,
+)
 
-TASK_MODULE = "datanika_dagster.launcher.task"
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 5.0
+"""The host ends a task at its deadline and kills it two seconds later; who is not heard of then is stuck."""
+
 MAXIMUM_ERROR_CHARACTERS = 2_000
 
 
@@ -39,88 +46,135 @@ class TaskFailed(Exception):
 
 
 @dataclass(frozen=True)
-class TaskRunner:
-    """Starts one scrubbed subprocess for each task.
+class PresentedToken:
+    """A task token, and who presents it.
 
     Attributes:
-        control_plane_url: Where the task redeems its token.
-        slots: How many may run at once.
-        path: The `PATH` of the subprocess, its only variable beside the locale.
+        org_id: Its org.
+        text: As it was minted.
+        ip_address: Where the request came from.
+        request_id: Ties the audit entry to the request's log lines.
     """
 
-    control_plane_url: str
+    org_id: int
+    text: str = field(repr=False)
+    ip_address: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a token was exchanged for.
+
+    Attributes:
+        connections: By slug, with their secrets.
+        networks: What tasks are told about networks, part of their payloads.
+    """
+
+    connections: Mapping[str, Any] = field(repr=False)
+    networks: Mapping[str, Any]
+
+
+Redeem = Callable[[PresentedToken], Granted]
+
+
+@dataclass(frozen=True)
+class TaskRunner:
+    """Has a worker host start one child for each task.
+
+    Attributes:
+        hosts: Where children come from.
+        redeem: Uses a token up; raises as the internal route for it answers.
+        slots: How many may run at once.
+    """
+
+    hosts: WorkerHosts
+    redeem: Redeem
     slots: Slots = field(default_factory=Slots)
-    path: str = "/usr/local/bin:/usr/bin:/bin"
 
     def run(
-        self, kind: str, payload: dict[str, Any], *, token: str | None, deadline_seconds: float
+        self, kind: str, payload: dict[str, Any], *, token: PresentedToken, deadline_seconds: float
     ) -> Any:
         """Does the work and returns its value.
 
         Args:
             kind: Which task, a name of the execution plane's registry.
             payload: JSON; no secrets.
-            token: A task token, where the work needs credentials.
-            deadline_seconds: After this long the whole process group is killed.
+            token: Gives the task its credentials.
+            deadline_seconds: After this long the task is killed with all that it has started.
 
         Raises:
             TaskFailed: The work failed for a reason of the user's.
-            Upstream: The process died, answered nothing readable or passed its deadline.
+            Upstream: The task died or answered nothing readable, or its host is gone or stuck.
+            Unavailable: No worker host takes the task.
+            Sealed: The platform was sealed meanwhile.
         """
-        request = {
-            "kind": kind,
-            "payload": payload,
-            "token": token,
-            "control_plane_url": self.control_plane_url,
-            "deadline_seconds": deadline_seconds,
-        }
-        output = self._communicate(kind, json.dumps(request), deadline_seconds + GRACE_SECONDS)
-        answer = _read_answer(kind, output)
-        if answer.get("ok") is True:
-            return answer.get("value")
-        error = cast("dict[str, Any]", answer.get("error") or {})
-        raise TaskFailed(
-            str(error.get("code", "task.failed")),
-            str(error.get("message", "The task failed."))[:MAXIMUM_ERROR_CHARACTERS],
-            cast("str | None", error.get("field")),
-        )
+        deadline = time.monotonic() + deadline_seconds + GRACE_SECONDS
+        with self.hosts.start(Wanted(kind, token.org_id, deadline_seconds)) as child:
+            granted = self._granted(token)
+            order = {
+                "form": "task",
+                "entry": kind,
+                # Last: what a payload says of networks does not count.
+                "payload": {**payload, **granted.networks},
+                "secrets": granted.connections,
+            }
+            child.tell(order, timeout_seconds=deadline_seconds)
+            return _value(kind, _read_answer(kind, child, deadline, deadline_seconds))
 
-    def _communicate(self, kind: str, request: str, timeout_seconds: float) -> str:
-        process = subprocess.Popen(  # noqa: S603 - a fixed command, no user input in argv
-            [sys.executable, "-m", TASK_MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={"PATH": self.path, "LANG": "C.UTF-8"},
-            start_new_session=True,
-        )
+    def _granted(self, token: PresentedToken) -> Granted:
         try:
-            output, _ = process.communicate(request, timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            raise Upstream(
-                f"The task '{kind}' did not end within {timeout_seconds:.0f} seconds."
-            ) from None
-        finally:
-            # Whatever the task started ends with it, also when this request is torn down.
-            _kill_group(process)
-        return output
+            return self.redeem(token)
+        except (Unauthorized, Forbidden) as error:
+            # Of the token, and not of the person who asks.
+            raise TaskFailed("control_plane.refused", error.detail) from None
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-
-
-def _read_answer(kind: str, output: str) -> dict[str, Any]:
+def _read_answer(kind: str, child: Child, deadline: float, deadline_seconds: float) -> bytes:
     try:
-        answer = json.loads(output)
-    except ValueError:
+        return child.answer(deadline)
+    except ChildEnded as ended:
+        _raise_ended(kind, ended.reason, deadline_seconds)
+    except HostGone:
+        raise Upstream(
+            f"The task '{kind}' was lost: its worker host has ended. Try again."
+        ) from None
+    except AnswerTooLong:
+        raise Upstream(
+            f"The task '{kind}' answered with more than {MAXIMUM_ANSWER_BYTES >> 20} MiB."
+        ) from None
+    except TimeoutError:
+        raise Upstream(
+            f"The task '{kind}' did not end within {deadline_seconds:.0f} seconds, and its worker "
+            "host says nothing."
+        ) from None
+
+
+def _raise_ended(kind: str, reason: str | None, deadline_seconds: float) -> NoReturn:
+    match reason:
+        case "deadline":
+            raise TaskFailed("task.timeout", f"It took longer than {deadline_seconds:.0f} seconds.")
+        case "memory":
+            raise TaskFailed("task.memory", "It needed more memory than a task may use.")
+        case _:
+            raise Upstream(f"The task '{kind}' ended without an answer.")
+
+
+def _value(kind: str, line: bytes) -> Any:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise Upstream(f"The task '{kind}' ended without an answer.")
-    return cast("dict[str, Any]", answer)
+    answer = cast("dict[str, Any]", answer)
+    if answer.get("ok") is True:
+        return answer.get("value")
+    given = answer.get("error")
+    error = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    blamed = error.get("field")
+    raise TaskFailed(
+        str(error.get("code", "task.failed")),
+        str(error.get("message", "The task failed."))[:MAXIMUM_ERROR_CHARACTERS],
+        blamed if isinstance(blamed, str) else None,
+    )

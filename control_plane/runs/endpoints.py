@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from sqlalchemy.orm import Session
 
 from control_plane.access.caller import (
     Caller,
@@ -17,12 +16,11 @@ from control_plane.access.caller import (
 )
 from control_plane.access.permissions import SHELL_RUN, Permission
 from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
-from control_plane.access.task_tokens.service import extend_token, redeem_token
 from control_plane.audit.service import SYSTEM
 from control_plane.connections.schemas import Redeemed
 from control_plane.core.database import enter_org, transaction
 from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
-from control_plane.core.errors import Forbidden, Invalid, NotFound, Sealed, Unauthorized
+from control_plane.core.errors import Forbidden, Invalid, NotFound, Unauthorized
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -37,11 +35,11 @@ from control_plane.core.slots import Slots
 from control_plane.core.vault import Vault
 from control_plane.runs import authorization, service
 from control_plane.runs.authorization import StartingRun
-from control_plane.runs.credentials import connections_of
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
 from control_plane.runs.models import RunStatus, RunTrigger
 from control_plane.runs.reading import ReadingDep
+from control_plane.runs.redemption import Redemption
 from control_plane.runs.schemas import (
     AuthorizedRun,
     CheckKey,
@@ -53,9 +51,8 @@ from control_plane.runs.schemas import (
     RunView,
     ShellRunAuthorize,
 )
-from control_plane.settings import Settings
 from control_plane.targets.service import TargetRef, TargetService
-from control_plane.tenancy.service import get_active_org, get_organization
+from control_plane.tenancy.service import get_active_org
 
 router = APIRouter(prefix="/orgs/{org}", tags=["runs"])
 internal = APIRouter()
@@ -246,30 +243,8 @@ def redeem(
     token = bearer_token(request)
     if token is None:
         raise Unauthorized("Send a task token: Authorization: Bearer …")
-    try:
-        with transaction(factory) as session:
-            return _redeem(request, session, vault, settings, token)
-    except Sealed as error:
-        if error.is_retryable:
-            extend_token(factory, token)
-        raise
-
-
-def _redeem(
-    request: Request, session: Session, vault: Vault, settings: Settings, token: str
-) -> Redeemed:
-    row = redeem_token(
-        session, token, ip_address=client_address(request), request_id=trace_id(request)
-    )
-    org = get_organization(session, row.org_id)
-    return Redeemed(
-        org=org.slug,
-        org_id=org.id,
-        run_id=row.run_id,
-        connections=connections_of(session, vault, row),
-        allowed_networks=list(settings.allowed_networks),
-        refused_endpoints=settings.own_endpoints(),
-    )
+    redemption = Redemption(factory, vault, settings)
+    return redemption.redeem(token, client_address(request), trace_id(request))
 
 
 def _checked(keys: list[CheckKey] | None) -> list[list[str]] | None:

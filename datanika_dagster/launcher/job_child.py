@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import dagster_pipes
 
-from datanika_dagster.launcher import jobs, processes
+from datanika_dagster.launcher import jobs, processes, task
 from datanika_dagster.launcher.job import LogLevel
 from datanika_dagster.launcher.messages import BEAT, BEAT_SECONDS, LOG_CHARACTERS, OUTCOME
 from datanika_dagster.launcher.redaction import RedactedOutput, Redactor
@@ -150,9 +150,11 @@ def _serve(channel: socket.socket) -> int:
     """Reads the order from the socket, does it, and returns an exit code that says how it ended."""
     with channel.makefile("rb") as lines:
         order = json.loads(lines.readline())
+    _die_with_the_run(channel)
+    if order["form"] == "task":
+        return task.answer(channel, order)
     if order["form"] != "step":
         raise ValueError("unknown form of a job")
-    _die_with_the_run(channel)
     redactor = Redactor(order["secrets"])
     output = RedactedOutput(redactor, 2)
     exit_code = _do(order, _Wire(channel, order["pipes_context"], redactor))

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -151,6 +152,8 @@ class RedactedOutput:
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Ends the process's output; returns when all of it has been written."""
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a descriptor is wanted
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)

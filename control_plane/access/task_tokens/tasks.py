@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from control_plane.access.caller import Caller
 from control_plane.access.task_tokens.service import mint_task_token, revoke_token
 from control_plane.audit.service import Actor
-from control_plane.core.tasks import TaskRunner
+from control_plane.core.tasks import PresentedToken, TaskRunner
 from control_plane.core.vault import Vault
 
 
@@ -52,7 +52,8 @@ class OrgTasks:
 
         Raises:
             TaskFailed: The work failed for a reason of the user's.
-            Upstream: The task died, answered nothing readable or passed its deadline.
+            Upstream: The task died or answered nothing readable, or its host is gone or stuck.
+            Unavailable: No worker host takes the task.
             Throttled: Too many are running already.
             Sealed: It needs credentials, and the platform is sealed: nothing was started.
         """
@@ -63,8 +64,11 @@ class OrgTasks:
                 self.factory, self.org_id, self.actor, purpose=kind, connection_ids=connection_ids
             )
             try:
+                presented = PresentedToken(
+                    self.org_id, token, self.actor.ip_address, self.actor.request_id
+                )
                 return self.runner.run(
-                    kind, payload, token=token, deadline_seconds=deadline_seconds
+                    kind, payload, token=presented, deadline_seconds=deadline_seconds
                 )
             finally:
                 # Also one that the task never used, or died with.

@@ -68,7 +68,6 @@ def enter(view: View) -> None:
         OSError: The kernel refuses a step.
     """
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
-    os.umask(0o022)
     if view.hidden is None:
         _begin_empty(view.user)
     else:

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -17,7 +17,6 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from control_plane.core.slots import Slots
-from control_plane.core.tasks import TaskRunner
 from control_plane.main import create_app
 from control_plane.routes import Operation, list_operations
 from control_plane.settings import Settings
@@ -56,7 +55,7 @@ def world(
     """Two orgs and everybody who calls, on one transaction that is taken back at the end."""
     app = create_app(make_settings(dagster_url=NO_DAGSTER_URL))
     # No task is started: each finds all places taken, after everything before it was checked.
-    app.state.task_runner = TaskRunner("http://127.0.0.1:9", Slots(total=0))
+    app.state.task_runner = replace(app.state.task_runner, slots=Slots(total=0))
     with app_engine.connect() as connection:
         outer = connection.begin()
         made = make_world(app, connection)

@@ -1,6 +1,7 @@
-"""Interactive tasks: their tokens live as long as they do, in real processes."""
+"""Interactive tasks: their tokens live as long as they do, in a real worker host's children."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -9,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from control_plane.access.task_tokens.models import TaskToken
 from control_plane.access.task_tokens.service import mint_task_token
-from control_plane.access.task_tokens.tasks import OrgTasks
-from control_plane.audit.service import Actor
+from control_plane.audit.models import AuditEntry
 from control_plane.core.database import transaction
-from control_plane.core.errors import Upstream
-from control_plane.core.tasks import TaskRunner
+from control_plane.core.errors import Sealed
+from control_plane.core.worker_hosts import WorkerHosts
 from tests.control_plane.source_database import created
 from tests.fixtures.ports import free_port
 
@@ -55,8 +55,8 @@ def test_a_token_ends_with_its_task(api, connection, factory):
     assert token.revoked_at is not None
 
 
-def test_also_one_that_was_never_used(api, connection, factory, live_api, monkeypatch):
-    """A task that dies before it redeems; whoever finds its token later gets nothing for it."""
+def test_also_one_that_was_never_used(api, connection, factory, live_api, monkeypatch, tmp_path):
+    """No worker host is there to use it; whoever finds it later gets nothing for it."""
     minted: list[str] = []
 
     def mint(*args, **kwargs) -> str:
@@ -64,16 +64,55 @@ def test_also_one_that_was_never_used(api, connection, factory, live_api, monkey
         return minted[-1]
 
     monkeypatch.setattr("control_plane.access.task_tokens.tasks.mint_task_token", mint)
-    actor = Actor("system", None, "test")
-    runner = TaskRunner(f"http://127.0.0.1:{free_port()}", path="")
-    vault = live_api.application.state.vault
-    tasks = OrgTasks(factory, runner, api.org_id, actor, vault)
-    payload = {"connection": connection["slug"], "direction": "source"}
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - which way it dies is not the matter
-        tasks.run("connection_test", payload, connection_ids=[connection["id"]], deadline_seconds=5)
-    assert isinstance(caught.value, Upstream) or "control plane" in str(caught.value)
+    hosts = WorkerHosts(tmp_path, wait_seconds=0.1)
+    monkeypatch.setitem(
+        live_api.application.state._state,
+        "task_runner",
+        replace(live_api.application.state.task_runner, hosts=hosts),
+    )
+    answer = api.post(f"/orgs/{api.org}/connections/{connection['id']}/test")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "3"
+    assert "none runs" in answer.json()["detail"]
     url = f"{live_api.url}/internal/v1/task-tokens/redeem"
     answer = httpx.post(url, headers={"Authorization": f"Bearer {minted[0]}"})
     assert answer.status_code == 401
     with transaction(factory, api.org_id) as session:
         assert tokens(session)[-1].redeemed_at is None
+
+
+def test_its_use_is_on_record_in_the_name_of_whoever_asked(api, connection, factory):
+    answer = api.post(f"/orgs/{api.org}/connections/{connection['id']}/test")
+    with transaction(factory, api.org_id) as session:
+        query = select(AuditEntry).where(AuditEntry.action == "secret_access")
+        entry = session.scalars(query.order_by(AuditEntry.id.desc())).first()
+        assert entry is not None
+        assert entry.actor_kind == "user"
+        assert entry.request_id == answer.headers["X-Trace-Id"]
+        assert entry.new_values["connection_ids"] == [connection["id"]]
+
+
+def test_sealed_between_the_check_and_the_use(api, connection, factory, live_api, monkeypatch):
+    runner = live_api.application.state.task_runner
+
+    def redeem(token):
+        raise Sealed("The platform is sealed: datanika unlock")
+
+    sealed = replace(runner, redeem=redeem)
+    monkeypatch.setitem(live_api.application.state._state, "task_runner", sealed)
+    answer = api.post(f"/orgs/{api.org}/connections/{connection['id']}/test")
+    assert (answer.status_code, answer.json()["code"]) == (423, "sealed")
+    with transaction(factory, api.org_id) as session:
+        assert tokens(session)[-1].revoked_at is not None
+
+
+def test_slots_are_free_after_each_whatever_became_of_it(api, connection, live_api, monkeypatch):
+    """More failures in a row than an org has slots."""
+    state = live_api.application.state
+    hosts = WorkerHosts(None, wait_seconds=0.0)
+    monkeypatch.setitem(state._state, "task_runner", replace(state.task_runner, hosts=hosts))
+    url = f"/orgs/{api.org}/connections/{connection['id']}/test"
+    statuses = [api.post(url).status_code for _ in range(5)]
+    assert statuses == [503] * 5
+    monkeypatch.undo()
+    assert [api.post(url).status_code for _ in range(5)] == [200] * 5

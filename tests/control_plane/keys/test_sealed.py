@@ -16,6 +16,7 @@ from control_plane.core import key_sources
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
 from control_plane.core.errors import Sealed
+from control_plane.core.worker_hosts import WorkerHosts
 from control_plane.tenancy.secrets import OrgSecrets
 from control_plane.warehouses.provisioner import Provisioner
 from control_plane.warehouses.service import provision_warehouses
@@ -103,7 +104,7 @@ def test_interactive_work_is_refused_before_a_process_starts(
         raise AssertionError("a process was started")
 
     unlocked.app.state.vault.provider.clear()
-    monkeypatch.setattr("control_plane.core.tasks.subprocess.Popen", start)
+    monkeypatch.setattr(WorkerHosts, "start", start)
     connection = f"{org_url}/connections/{connection_id}"
     for url, body in (
         (f"{connection}/test", None),

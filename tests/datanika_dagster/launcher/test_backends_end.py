@@ -4,9 +4,6 @@ The databases here have no `client_connection_check_interval` of their own, as a
 may have none: the jobs set it for their sessions.
 """
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +14,7 @@ import pytest
 from datanika_dagster.launcher import run_side
 from tests.datanika_dagster.databases import LOOPBACK, new_database
 from tests.datanika_dagster.support.manifests import SOURCE, WAREHOUSE, upload
+from tests.datanika_dagster.support.tasks import ask
 from tests.datanika_dagster.support.waiting import wait_for
 from tests.datanika_dagster.transformations import projects
 
@@ -120,7 +118,7 @@ def upload_payload():
     }
 
 
-def test_a_model_that_takes_its_time_limit_off(run, databases, tmp_path):
+def test_a_model_that_takes_its_time_limit_off(run, databases, task_host, projects_dir):
     _, warehouse = databases
     model = projects.model(
         "slow",
@@ -128,10 +126,11 @@ def test_a_model_that_takes_its_time_limit_off(run, databases, tmp_path):
         materialization="table",
     )
     warehouse.execute(f"alter database {warehouse.name} set statement_timeout = 0")
-    parsed = parse(projects.source(model), tmp_path)
+    asked = projects.payload(projects.source(model), projects_dir)
+    parsed = ask(task_host, "dbt_parse", asked)["value"]
     payload = {
         "project": {"connection": "warehouse", **parsed},
-        "projects_dir": str(tmp_path / "projects"),
+        "projects_dir": str(projects_dir),
         "nodes": [node["unique_id"] for node in parsed["nodes"]],
         "tests": [],
         "org": "acme",
@@ -142,21 +141,3 @@ def test_a_model_that_takes_its_time_limit_off(run, databases, tmp_path):
     with seen(warehouse, "PgSleep"):
         assert "was stopped after" in run("dbt_build", payload, {"warehouse": warehouse.secret})
     assert_all_end(warehouse)
-
-
-def parse(source, directory):
-    request = {
-        "kind": "dbt_parse",
-        "payload": projects.payload(source, directory / "projects"),
-        "control_plane_url": "http://127.0.0.1:9",
-        "deadline_seconds": 60,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "datanika_dagster.launcher.task"],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        check=True,
-    )
-    answer = json.loads(done.stdout)
-    assert answer["ok"], answer
-    return answer["value"]

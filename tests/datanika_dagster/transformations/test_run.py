@@ -1,8 +1,5 @@
 """The job behind the real launcher: as a step of a Dagster run, and as an interactive task."""
 
-import json
-import subprocess
-import sys
 from functools import partial
 
 import dagster as dg
@@ -12,13 +9,13 @@ from datanika_dagster.launcher import run_side
 from datanika_dagster.launcher.job_processes import Terms
 from datanika_dagster.transformations.events import translate
 from datanika_manifest.transformations import DbtProject
-from tests.datanika_dagster.transformations import conftest, projects
+from tests.datanika_dagster.support.tasks import ask
+from tests.datanika_dagster.transformations import projects
 
 
 @pytest.fixture(scope="module")
-def parsed(tmp_path_factory):
+def parsed(task_host, projects_dir):
     """The project as the interactive task `dbt_parse` returns it, and where it is kept."""
-    directory = tmp_path_factory.mktemp("projects")
     source = projects.source(
         projects.model("base", "select n from {{ source('raw', 'numbers') }}"),
         projects.model(
@@ -32,24 +29,9 @@ def parsed(tmp_path_factory):
         ),
         tables=(("raw", "numbers"),),
     )
-    request = {
-        "kind": "dbt_parse",
-        "payload": projects.payload(source, directory),
-        "token": None,
-        "control_plane_url": "http://127.0.0.1:1",
-        "deadline_seconds": 60,
-    }
-    process = subprocess.run(
-        [sys.executable, "-m", "datanika_dagster.launcher.task"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        cwd=conftest.ROOT,
-        check=True,
-    )
-    answer = json.loads(process.stdout)
+    answer = ask(task_host, "dbt_parse", projects.payload(source, projects_dir))
     assert answer["ok"], answer
-    return DbtProject(connection="warehouse", **answer["value"]), directory
+    return DbtProject(connection="warehouse", **answer["value"]), projects_dir
 
 
 @pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
