@@ -33,8 +33,12 @@ PRELOADED = (
 )
 
 
+PREPARED = ("datanika_dagster.transformations.warm_up:warm_up",)
+"""What is done once besides, before the first fork."""
+
+
 def preload() -> None:
-    """Imports everything.
+    """Imports everything, and prepares what importing does not.
 
     Raises:
         ImportError: A module is not installed; a host without it would fail run by run.
@@ -42,3 +46,6 @@ def preload() -> None:
     jobs = (target.partition(":")[0] for target in JOBS.values())
     for module in (*PRELOADED, *jobs):
         importlib.import_module(module)
+    for target in PREPARED:
+        module, _, function = target.partition(":")
+        getattr(importlib.import_module(module), function)()
