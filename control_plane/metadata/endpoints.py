@@ -1,4 +1,4 @@
-"""`/api/v1/orgs/{org}/connections/{id}/metadata` and `…/tables`."""
+"""`/api/v1/orgs/{org}/connections/{id}/metadata`, `…/tables` and `…/sample`."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -20,7 +20,7 @@ from control_plane.core.pagination import (
     decode_cursor,
     encode_cursor,
 )
-from control_plane.metadata.schemas import SyncResult, TableView
+from control_plane.metadata.schemas import Sample, SyncResult, TableView
 from control_plane.metadata.service import MetadataService
 
 router = APIRouter(prefix="/orgs/{org}/connections/{connection_id}", tags=["metadata"])
@@ -28,6 +28,9 @@ router = APIRouter(prefix="/orgs/{org}/connections/{connection_id}", tags=["meta
 Reader = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_READ))]
 Runner = Annotated[Caller, Depends(Require(Permission.CONNECTIONS_RUN))]
 Services = tuple[ConnectionService, MetadataService]
+ExactName = Annotated[str, Query(min_length=1, max_length=63, pattern=r"^[^\x00]*$")]
+DEFAULT_SAMPLE_ROWS = 20
+MAXIMUM_SAMPLE_ROWS = 100
 
 
 class TableFilters:
@@ -59,6 +62,22 @@ def sync_metadata(connection_id: int, caller: Runner, services: ServicesDep) -> 
     """Looks at the database now and remembers its tables, columns and keys."""
     connections, metadata = services(caller)
     return SyncResult(tables=metadata.sync_metadata(connections.get(connection_id)))
+
+
+@router.get("/sample")
+def get_sample(
+    connection_id: int,
+    caller: Runner,
+    services: ServicesDep,
+    schema: ExactName,
+    table: ExactName,
+    limit: Annotated[int, Query(ge=1, le=MAXIMUM_SAMPLE_ROWS)] = DEFAULT_SAMPLE_ROWS,
+) -> Sample:
+    """Returns the first rows of a table or model as they are now, in no particular order."""
+    connections, metadata = services(caller)
+    row = connections.get(connection_id)
+    connections.refuse_destroyed(row)
+    return metadata.sample(row, schema, table, limit)
 
 
 @router.get("/tables")

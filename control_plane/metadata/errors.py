@@ -8,3 +8,10 @@ class DiscoveryFailed(Upstream):
 
     code = "discovery_failed"
     title = "The source could not be read"
+
+
+class SampleFailed(Upstream):
+    """The rows of a table could not be read; the detail says of which and why."""
+
+    code = "sample_failed"
+    title = "The rows could not be read"

@@ -1,6 +1,7 @@
 """What the API gives for discovered tables, and what the task `discover` answers."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,3 +43,20 @@ class SyncResult(BaseModel):
     """What a discovery found."""
 
     tables: int = Field(description="How many tables and views.")
+
+
+class SampleColumn(BaseModel):
+    """A column of a sample."""
+
+    name: str
+    type: str = Field(description="The database's own name of the type.")
+
+
+class Sample(BaseModel):
+    """The first rows of a table, as its database says them; also the answer of the task."""
+
+    columns: list[SampleColumn]
+    rows: list[list[Any]] = Field(
+        description="Decimals, large integers and what JSON has no type for are text."
+    )
+    is_cut: bool = Field(description="Whether rows were too large to be given.")

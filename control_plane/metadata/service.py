@@ -8,14 +8,15 @@ from sqlalchemy.orm import Session
 from control_plane.access.task_tokens.tasks import OrgTasks
 from control_plane.connections.models import Connection
 from control_plane.core.clock import utc_now
-from control_plane.core.errors import Upstream
+from control_plane.core.errors import NotFound, Upstream
 from control_plane.core.tasks import TaskFailed
-from control_plane.metadata.errors import DiscoveryFailed
+from control_plane.metadata.errors import DiscoveryFailed, SampleFailed
 from control_plane.metadata.models import DiscoveredTable
 from control_plane.metadata.repository import DiscoveredTableRepository
-from control_plane.metadata.schemas import Discovery
+from control_plane.metadata.schemas import Discovery, Sample
 
 DISCOVER_DEADLINE_SECONDS = 60
+SAMPLE_DEADLINE_SECONDS = 30
 
 
 class KnownTables:
@@ -84,6 +85,35 @@ class MetadataService(KnownTables):
         ]
         self._tables.replace(connection.id, rows)
         return len(rows)
+
+    def sample(self, connection: Connection, schema: str, table: str, limit: int) -> Sample:
+        """Returns the first rows of a table as they are now.
+
+        Raises:
+            NotFound: The database has no such table.
+            SampleFailed: It cannot be read; the detail says why.
+            Upstream: The task failed for a reason of our own or passed its deadline.
+        """
+        try:
+            value = self._tasks.run(
+                "sample",
+                {"connection": connection.slug, "schema": schema, "table": table, "limit": limit},
+                connection_ids=[connection.id],
+                deadline_seconds=SAMPLE_DEADLINE_SECONDS,
+            )
+        except TaskFailed as error:
+            if error.code == "sample.missing":
+                raise NotFound(f"Connection '{connection.name}': {error.message}") from None
+            detail = (
+                f"'{schema}.{table}' of connection '{connection.name}' cannot be read: "
+                f"{error.message} ({error.code})"
+            )
+            is_theirs = error.code.startswith(("connection.", "sample."))
+            raise (SampleFailed if is_theirs else Upstream)(detail) from None
+        try:
+            return Sample.model_validate(value)
+        except ValidationError:
+            raise Upstream("The task 'sample' answered in a form that is not known.") from None
 
     def _discover(self, connection: Connection) -> Discovery:
         try:

@@ -125,6 +125,7 @@ class Preview(BaseModel):
     compiled_sql: str
     columns: list[PreviewColumn]
     rows: list[list[Any]]
+    is_cut: bool = Field(default=False, description="Whether rows were too large to be given.")
 
 
 class ParsedProject(BaseModel):

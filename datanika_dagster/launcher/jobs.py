@@ -19,6 +19,7 @@ JOBS: dict[str, str] = {
     "discover": "datanika_dagster.connectors.discover:run",
     "dbt_parse": "datanika_dagster.transformations.parse_job:run",
     "preview": "datanika_dagster.transformations.preview_job:run",
+    "sample": "datanika_dagster.transformations.sample_job:run",
     "upload": "datanika_dagster.uploads.job:run",
     "dbt_build": "datanika_dagster.transformations.build_job:run",
 }

@@ -15,6 +15,11 @@ from pydantic import JsonValue
 MAX_CELL_LENGTH = 10_000
 """Characters; a longer text is cut and ends with an ellipsis."""
 
+MAX_CHARACTERS = 1_000_000
+"""Of all values together; the rows that do not fit any more are left out, but for the first."""
+
+_BATCH_ROWS = 20
+
 _MAX_SAFE_INTEGER = 2**53 - 1  # https://tc39.es/ecma262/#sec-number.max_safe_integer
 _NATIVE = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8"})
 
@@ -31,7 +36,8 @@ def fetch(session: psycopg.Connection[Any], query: str, limit: int) -> dict[str,
         limit: How many rows at most.
 
     Returns:
-        `{"columns": [{"name", "type"}], "rows": [[value…]…]}`.
+        `{"columns": [{"name", "type"}], "rows": [[value…]…], "is_cut"}`; `is_cut` where rows were
+        left out because they are too large.
 
     Raises:
         psycopg.Error: The server refused the query.
@@ -41,11 +47,29 @@ def fetch(session: psycopg.Connection[Any], query: str, limit: int) -> dict[str,
         cursor.execute(query.rstrip().removesuffix(";").encode())
         names = [column.name for column in cursor.description or ()]
         types = _types(session, cursor)
-        rows = cursor.fetchmany(limit)
+        rows, is_cut = _rows(cursor, limit)
     return {
         "columns": [{"name": n, "type": t} for n, t in zip(names, types, strict=True)],
-        "rows": [[_value(cell) for cell in row] for row in rows],
+        "rows": rows,
+        "is_cut": is_cut,
     }
+
+
+def _rows(cursor: psycopg.ServerCursor[Any], limit: int) -> tuple[list[JsonValue], bool]:
+    rows: list[JsonValue] = []
+    characters = 0
+    while len(rows) < limit:
+        wanted = min(_BATCH_ROWS, limit - len(rows))
+        batch = cursor.fetchmany(wanted)
+        for row in batch:
+            values = [_value(cell) for cell in row]
+            characters += sum(len(value) for value in values if isinstance(value, str))
+            if characters > MAX_CHARACTERS and rows:
+                return rows, True
+            rows.append(values)
+        if len(batch) < wanted:
+            break
+    return rows, False
 
 
 def _load_as_text(session: psycopg.Connection[Any]) -> None:

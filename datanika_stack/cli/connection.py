@@ -100,6 +100,24 @@ def tables(
     return list(session.client.pages(session.path(COLLECTION, found["id"], "tables")))
 
 
+@api_command(app, "sample")
+def sample(
+    session: Session,
+    reference: Reference,
+    table: Annotated[str, typer.Option(help="The table's exact name.")],
+    schema: Annotated[str, typer.Option(help="Its schema.")] = "public",
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many rows.")] = 20,
+) -> Any:
+    """Show the first rows of a table or model as they are now."""
+    found = session.find(COLLECTION, reference)
+    query = {"schema": schema, "table": table, "limit": limit}
+    answer = session.client.get(session.path(COLLECTION, found["id"], "sample"), query)
+    if session.as_json:
+        return answer
+    names = [column["name"] for column in answer["columns"]]
+    return [dict(zip(names, row, strict=True)) for row in answer["rows"]]
+
+
 def _asked(declaration: ConnectorDeclaration, config: dict[str, Any]) -> dict[str, Any]:
     """Returns `config` with the secrets that are missing, as somebody at the terminal says them."""
     missing = sorted(declaration.secrets_stored_with(config) - config.keys())

@@ -98,7 +98,7 @@ def error_codes():
 
 def execution_codes():
     """Returns the codes that jobs, tasks and runs give as their reason: `<what>.<reason>`."""
-    kinds = "connection|upload|transformation|preview|task|job|run|execution|control_plane"
+    kinds = "connection|upload|transformation|preview|sample|task|job|run|execution|control_plane"
     text = "".join(path.read_text() for path in (ROOT / "datanika_dagster").rglob("*.py"))
     return set(
         re.findall(

@@ -98,3 +98,67 @@ class TestList:
             assert stranger.get(path(stranger, connection, "tables")).status_code == 404
             answer = stranger.post(path(stranger, connection, "metadata/sync"))
             assert answer.status_code == 404
+
+
+@pytest.fixture(scope="module")
+def odd_table(source):
+    source.execute(
+        'create table sales."Odd ""one" as select 12345678901234567890.10 as "a b",'
+        " 9007199254740993::int8 as big, true as yes, null::text as nothing from"
+        " generate_series(1, 150)"
+    )
+    yield
+    source.execute('drop table sales."Odd ""one"')
+
+
+@pytest.mark.usefixtures("odd_table")
+class TestSample:
+    def sample(self, api, connection, table, schema="sales", **query):
+        return api.get(
+            path(api, connection, "sample"), params={"schema": schema, "table": table, **query}
+        )
+
+    def test_values_are_exact(self, api, connection):
+        body = self.sample(api, connection, 'Odd "one', limit=2).json()
+        row = ["12345678901234567890.10", "9007199254740993", True, None]
+        assert body["rows"] == [row, row]
+        assert [column["name"] for column in body["columns"]] == ["a b", "big", "yes", "nothing"]
+        assert body["columns"][0]["type"] == "numeric"
+        assert body["is_cut"] is False
+
+    def test_at_most_a_hundred_rows(self, api, connection):
+        assert len(self.sample(api, connection, 'Odd "one', limit=100).json()["rows"]) == 100
+        assert self.sample(api, connection, 'Odd "one', limit=101).status_code == 422
+
+    def test_what_is_too_large_is_left_out(self, api, connection, source):
+        columns = ", ".join(f"repeat('é', 20000) as c{n}" for n in range(20))
+        try:
+            source.execute(f"create table wider as select {columns} from generate_series(1, 99)")
+            answer = self.sample(api, connection, "wider", schema="public", limit=100)
+            assert answer.json()["is_cut"] is True
+            assert len(answer.json()["rows"]) == 4
+            assert answer.json()["rows"][0][0] == "é" * 10_000 + "…"
+        finally:
+            source.execute("drop table if exists wider")
+
+    def test_a_missing_one_is_a_404_that_names_it(self, api, connection):
+        answer = self.sample(api, connection, "nowhere")
+        assert answer.status_code == 404
+        assert "There is no table 'sales.nowhere'" in answer.json()["detail"]
+
+    @pytest.mark.parametrize("table", ['x"; drop table flights; --', "flights where 1/0 = 1"])
+    def test_a_name_is_a_name(self, api, connection, table):
+        assert self.sample(api, connection, table, schema="public").status_code == 404
+
+    @pytest.mark.parametrize("table", ["", "x" * 64, "a\0b"])
+    def test_no_name_of_a_table(self, api, connection, table):
+        assert self.sample(api, connection, table).status_code == 422
+
+    def test_one_that_cannot_be_read_says_why(self, api, connection, source):
+        source.execute("create view broken as select 1 / (random() * 0)::int as n")
+        try:
+            answer = self.sample(api, connection, "broken", schema="public")
+            assert (answer.status_code, answer.json()["code"]) == (502, "sample_failed")
+            assert "division by zero (sample.failed)" in answer.json()["detail"]
+        finally:
+            source.execute("drop view broken")

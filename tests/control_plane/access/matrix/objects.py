@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -115,6 +115,10 @@ def new_connection(_: Stage) -> Request:
 
 def upload(stage: Stage) -> Request:
     return Request({"upload_id": make_upload(stage.session, stage.org_id).id})
+
+
+def sample(stage: Stage) -> Request:
+    return replace(connection(stage), query={"schema": "public", "table": "flights"})
 
 
 def new_upload(stage: Stage) -> Request:

@@ -87,6 +87,7 @@ ROWS: dict[str, Row] = {
     f"POST {ORG}/connections/{{connection_id}}/restore": Row(o.deleted(Connection, o.connection)),
     f"POST {ORG}/connections/{{connection_id}}/test": _refused(429, NO_SLOT, o.connection),
     f"GET {ORG}/connections/{{connection_id}}/tables": Row(o.connection),
+    f"GET {ORG}/connections/{{connection_id}}/sample": _refused(429, NO_SLOT, o.sample),
     f"POST {ORG}/connections/{{connection_id}}/metadata/sync": _refused(429, NO_SLOT, o.connection),
     # Uploads
     f"GET {ORG}/uploads": Row(),
