@@ -31,11 +31,13 @@ _NOBODYS = ProjectSource(
 def warm_up() -> None:
     """Compiles a project of nobody's, without a connection. Leaves no thread and no file behind."""
     # Only a worker host calls this, after it has imported dbt.
-    import dbt.mp_context  # noqa: PLC0415
     from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
+    from dbt.mp_context import get_mp_context  # noqa: PLC0415
 
-    # dbt makes nothing but locks with it; the others start a process that looks after them.
-    dbt.mp_context._MP_CONTEXT = multiprocessing.get_context("fork")  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    # dbt makes nothing but locks with it. Those of its own choice start a process that looks after
+    # them, over a descriptor that no child would have.
+    forking = multiprocessing.get_context("fork")
+    vars(get_mp_context())["get_context"] = lambda method=None: forking  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]
     with tempfile.TemporaryDirectory(prefix="datanika-warm-up-") as directory:
         work_dir = Path(directory)
         dbt_process.invoke(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from datanika_dagster.errors import MessageRefused
-from datanika_dagster.launcher.messages import LINE_BYTES, LOG_CHARACTERS, StepContract
+from datanika_dagster.launcher.messages import BEAT, LINE_BYTES, LOG_CHARACTERS, StepContract
 
 FLIGHTS = "acme/warehouse/raw/flights"
 FOREIGN = "globex/warehouse/raw/flights"
@@ -83,6 +83,12 @@ class TestAccepts:
     @pytest.mark.parametrize("level", ["debug", "INFO", "warning", "ERROR"])
     def test_log_levels(self, level):
         contract().read(line("log", message="loading", level=level))
+
+    def test_a_beat_behind_the_last_message(self):
+        """Its thread does not know that the others have finished."""
+        step = contract()
+        step.read(line("closed"))
+        assert step.read(line(BEAT))["method"] == BEAT
 
 
 class TestRefuses:

@@ -1,10 +1,13 @@
 """Interactive tasks in a worker host's children: one order, one line."""
 
 import json
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.datanika_dagster.support.tasks import ask
+from tests.datanika_dagster.transformations import projects
 
 LOOPBACK = {"allowed_networks": ["127.0.0.0/8"], "refused_endpoints": []}
 
@@ -56,3 +59,14 @@ def test_what_it_says_and_prints_holds_no_secret(task_host, secrets, tmp_path):
 def test_half_a_character_does_not_break_the_answer(task_host):
     answer = ask(task_host, "look_around", {"text": "a\ud800\0b"})
     assert answer["value"]["payload"]["text"] == "a��b"
+
+
+def test_what_the_host_prepared_left_nothing_that_a_child_could_not_use(task_host, projects_dir):
+    """dbt's parser has threads and its locks a process of their own; neither survives a fork."""
+    assert task_host.info()["threads"] == 1
+    others = psutil.Process(task_host.pid).children(recursive=True)
+    commands = [Path(f"/proc/{one.pid}/cmdline") for one in others]
+    assert not any(b"resource_tracker" in path.read_bytes() for path in commands if path.exists())
+    models = projects.source(projects.model("one", "select 1 as n"))
+    answer = ask(task_host, "dbt_parse", projects.payload(models, projects_dir))
+    assert answer["ok"] is True, answer
