@@ -32,6 +32,9 @@ from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
 
 PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
 """Tags that a new run may not bring along: they mean something because only we set them."""
+MACHINERY_PREFIXES = ("dagster-k8s/", "dagster-docker/", "dagster-celery/", "docker/", "ecs/")
+"""Of tags by which Dagster's launchers of containers take settings: who launches a run must not choose
+its image, its volumes or its rights."""
 ENDINGS = frozenset(
     {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 )
@@ -166,5 +169,9 @@ def _org_of_backfill(backfill: PartitionBackfill) -> str | None:
 
 
 def _stamped(tags: Mapping[str, str] | None, org: str | None) -> dict[str, str]:
-    kept = {name: value for name, value in (tags or {}).items() if name not in PLATFORM_TAGS}
+    kept = {
+        name: value
+        for name, value in (tags or {}).items()
+        if name not in PLATFORM_TAGS and not name.startswith(MACHINERY_PREFIXES)
+    }
     return kept | {ORG_TAG: org} if org else kept

@@ -61,6 +61,17 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
     raise HostUnreachable("Every worker host is full, or starts nothing new.")
 
 
+def has_run(settings: Settings, run_id: str) -> bool:
+    """Tells whether a host of this machine knows a process of the run, whatever the run's tag says.
+
+    Args:
+        settings: Where the hosts are.
+        run_id: The run.
+    """
+    directory = settings.worker_sockets
+    return directory is not None and any(one.has_run(run_id) for one in client.hosts_in(directory))
+
+
 def terminate(settings: Settings, of_run: Worker, run_id: str, *, grace_seconds: float) -> bool:
     """Asks a run's host to end it, and returns whether it will.
 

@@ -147,6 +147,9 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         if run.remote_job_origin is None:
             # From a shell: its process is the shell's, and nobody knows which.
             return CheckRunHealthResult(WorkerStatus.RUNNING, "Started from a shell")
+        if host_choice.has_run(settings.read(), run.run_id):
+            # Whoever launched it was killed before it could write down where.
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "A worker host has its process")
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run never got a process")
 
 

@@ -56,6 +56,16 @@ class TestStamp:
         assert tags["mine"] == "kept"
         assert not {WORKER_TAG, MANIFEST_TAG} & tags.keys()
 
+    @pytest.mark.parametrize(
+        "tag",
+        ["dagster-k8s/config", "dagster-docker/x", "docker/container_id", "ecs/task_overrides"],
+    )
+    def test_who_launches_sets_nothing_of_a_container(self, storage, tag):
+        run = run_of("org_acme", tags={tag: '{"container_config": {"image": "evil"}}', "a": "b"})
+        tags = tags_of(storage, storage.add_run(run))
+        assert tag not in tags
+        assert tags["a"] == "b"
+
     def test_cannot_be_changed_later(self, storage):
         run = storage.add_run(run_of("org_acme"))
         storage.add_run_tags(run.run_id, {ORG_TAG: "globex", "more": "yes"})

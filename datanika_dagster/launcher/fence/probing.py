@@ -42,6 +42,11 @@ SWITCHES: Final = (
 READ_BY_ALL: Final = (os.__file__, pydantic.__file__, __file__, "/dev/urandom")
 """The standard library, packages, our own code and devices: one of each."""
 
+CAPABILITIES: Final = (
+    *("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"),
+    *("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL"),
+)
+"""What root must have for the level `users`, and no more; deploy/run-containers names them, too."""
 _NO_ORG: Final = 0
 _REASON_BYTES: Final = 4096
 
@@ -137,7 +142,7 @@ def _report(trial: Callable[[], None], writing: int) -> None:
 def _advice_for_root(refusal: str | None) -> str:
     if refusal is None or "Permission denied" not in refusal:
         return (
-            "; root needs CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_CHOWN here "
+            f"; root needs {', '.join(CAPABILITIES)} here "
             "and Linux 5.12 or newer (a container: see docs/install.md)"
         )
     return "; the orgs' users must be able to read it: chmod -R o+rX"

@@ -68,6 +68,7 @@ def enter(view: View) -> None:
         OSError: The kernel refuses a step.
     """
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    os.umask(0o022)  # what is made here is passed by a user who does not own it
     if view.hidden is None:
         _begin_empty(view.user)
     else:

@@ -120,6 +120,9 @@ class TestEndings:
             run = stack.run(run_id)
             launcher = stack.instance.run_launcher
             assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+            # As if the launcher had been killed before it wrote down where the run is.
+            untagged = run.with_tags({k: v for k, v in run.tags.items() if k != WORKER_TAG})
+            assert launcher.check_run_worker_health(untagged).status is WorkerStatus.RUNNING
             pid = worker.from_tag(run.tags[WORKER_TAG]).pid
             jobs = [worker.of_pid(job) for job in jobs_of(stack, run_id)]
             os.kill(pid, signal.SIGKILL)

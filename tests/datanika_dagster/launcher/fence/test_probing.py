@@ -1,7 +1,10 @@
 """What a machine allows is found out by trying, and what it does not is said with a remedy."""
 
 import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from tests.datanika_dagster.launcher.fence.children import Machine, as_ordinary
 from tests.datanika_dagster.launcher.fence.conftest import give_all
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: Linux's alone")
+ROOT = Path(__file__).parents[4]
 REFUSED = OSError(1, "unshare: Operation not permitted")
 
 
@@ -30,6 +34,34 @@ def test_an_ordinary_user_gets_namespaces_and_hears_what_root_would_give(machine
     else:
         assert found[0] == Level.NAMESPACES
         assert "not root" in found[1]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="NOT TESTED: root and setpriv"
+)
+def test_the_capabilities_that_are_documented_are_enough(home):
+    """As a container has them that is given these and no others."""
+    allowed = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in probing.CAPABILITIES)
+    limits = ["setpriv", "--inh-caps=-all", f"--bounding-set=-all,{allowed}"]
+    question = "from datanika_dagster.launcher.fence import probe; print(probe().level)"
+    done = subprocess.run(
+        [*limits, sys.executable, "-c", question],
+        env={"PATH": "/usr/bin:/bin", "DATANIKA_HOME": str(home)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == Level.USERS, done.stdout + done.stderr
+
+
+def test_the_containers_of_runs_are_given_what_is_documented():
+    for name in ("docker.yaml", "kubernetes.yaml"):
+        text = (ROOT / "deploy" / "run-containers" / name).read_text()
+        names = ", ".join(one.removeprefix("CAP_") for one in probing.CAPABILITIES)
+        assert f"[{names}]" in text
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert all(name in page for name in probing.CAPABILITIES)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: the way of root")
