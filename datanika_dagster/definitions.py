@@ -6,6 +6,8 @@ the manifest's SHA-256 travels in the plan, and a publish in between changes not
 (docs/decisions/0011-a-run-keeps-its-manifest.md).
 """
 
+from functools import lru_cache
+
 import dagster as dg
 from dagster._core.definitions.definitions_load_context import (
     DefinitionsLoadContext,
@@ -17,6 +19,7 @@ from datanika_dagster.build import build_definitions
 from datanika_dagster.launcher import credentials
 from datanika_dagster.launcher.task_token import token_of_process
 from datanika_dagster.tags import MANIFEST_METADATA
+from datanika_manifest.code_location import CodeLocation
 
 
 @dg.definitions
@@ -31,14 +34,25 @@ def definitions() -> dg.Definitions:
     """
     config = settings.read()
     org = config.required_org()
-    with control_plane_client.of_process(config, token_of_process()) as client:
-        manifest = client.manifest(org, _planned_sha256() or config.manifest)
+    sha256 = _planned_sha256() or config.manifest
+    manifest = _pinned(org, sha256) if sha256 else _fetch(org, None)
     credentials.redeem_early()
     # The public with_reconstruction_metadata alone is lost on the way (Dagster 1.13.27).
     DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(
         MANIFEST_METADATA, manifest.sha256()
     )
     return build_definitions(manifest)
+
+
+@lru_cache(maxsize=1)
+def _pinned(org: str, sha256: str) -> CodeLocation:
+    """Returns a manifest by its hash; Dagster asks for a run's definitions more than once."""
+    return _fetch(org, sha256)
+
+
+def _fetch(org: str, sha256: str | None) -> CodeLocation:
+    with control_plane_client.of_process(settings.read(), token_of_process()) as client:
+        return client.manifest(org, sha256)
 
 
 def _planned_sha256() -> str | None:

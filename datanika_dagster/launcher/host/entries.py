@@ -33,7 +33,10 @@ PRELOADED = (
 )
 
 
-PREPARED = ("datanika_dagster.transformations.warm_up:warm_up",)
+PREPARED = (
+    "datanika_dagster.transformations.warm_up:warm_up",
+    "datanika_dagster.control_plane_client:trusted_authorities",
+)
 """What is done once besides, before the first fork."""
 
 
