@@ -188,7 +188,8 @@ def _recovery(killed: list[tuple[float, float]]) -> list[Measure]:
 
 def _memory(workspace: Workspace, launching: Launching, upload_id: int) -> list[Measure]:
     """Returns what a run and its job take above the host that waits for them."""
-    (host,) = [p["pid"] for p in workspace.status()["processes"] if p["name"] == "worker_host"]
+    processes = workspace.status()["processes"]
+    (host,) = [one["pid"] for one in processes if one["name"].startswith("worker_host")]
     idle = pss_mb(tree_of(host))
     with Sampler(lambda: pss_mb(tree_of(host))) as sampler:
         launching.seconds("uploads", upload_id)
