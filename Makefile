@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-WORKERS ?= 2
+WORKERS ?= 3
 ARGS ?=
 
 .PHONY: help setup setup-dev demo up down test test-long fuzz chaos check audit bench lock clean
