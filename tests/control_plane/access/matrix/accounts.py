@@ -1,5 +1,6 @@
 """The same for accounts: users, members, invitations, sessions and one-time tokens."""
 
+import secrets
 import uuid
 from datetime import timedelta
 
@@ -140,7 +141,9 @@ def login_form(stage: Stage) -> Request:
 
 
 def sign_up(_: Stage) -> Request:
-    body = {"email": "new@example.com", "password": PASSWORD, "org_name": "New"}
+    # Live tests on the same worker keep what they sign up.
+    email = f"{secrets.token_hex(6)}@example.com"
+    body = {"email": email, "password": PASSWORD, "org_name": "New"}
     return Request(body=body)
 
 
