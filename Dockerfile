@@ -17,7 +17,7 @@ FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/datanika datanika \
     && install -d -o datanika -g datanika -m 0700 /var/lib/datanika /var/lib/datanika/dagster \
        /var/lib/datanika/dbt_projects /run/datanika /run/datanika/provisioner /run/datanika/keys /run/datanika/code \
-       /run/datanika/workers
+       /run/datanika/workers /run/datanika/logins
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/datanika /opt/datanika
 COPY alembic.ini /opt/datanika/

@@ -3,12 +3,13 @@
 Knows the hosts' protocol and the tag that says where a run is; nothing of Dagster.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.host import client
 from datanika_dagster.launcher.host.client import HostRefused, HostUnreachable, KnownHost
-from datanika_dagster.launcher.host.protocol import Code, Launch, Status, Terminate
+from datanika_dagster.launcher.host.protocol import Code, Info, Launch, Status, Terminate
 from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.settings import Settings
 
@@ -39,26 +40,38 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
         order_fd: Its sealed order; stays the caller's.
 
     Returns:
-        Its process; None where the run has one already.
+        Its process, the one that it has already where there is one; None where that has just ended.
 
     Raises:
         HostUnreachable: None took it, or one did not say whether it did.
         HostRefused: One refused for a reason that will not pass.
     """
-    if any(host.has_run(request.run_id) for host in hosts):
-        return None
+    for host in hosts:
+        if host.has_run(request.run_id):
+            return _process_of(host, request.run_id)
     for host in hosts:
         try:
             with client.connect(host.path, LAUNCH_SECONDS) as connection:
                 started = connection.request(request, [order_fd])["worker"]
         except HostRefused as error:
             if error.why == Code.DUPLICATE:
-                return None
+                with client.connect(host.path) as connection:
+                    return _process_of(
+                        KnownHost(host.path, connection.request(Info())), request.run_id
+                    )
             if error.is_passing:
                 continue
             raise
         return Worker(started["machine"], started["pid"], started["started"], host.name)
     raise HostUnreachable("Every worker host is full, or starts nothing new.")
+
+
+def _process_of(host: KnownHost, run_id: str) -> Worker | None:
+    for one in host.children:
+        if one["role"] == "run" and one.get("run_id") == run_id:
+            found = worker.of_pid(one["pid"])
+            return found and replace(found, host=host.name)
+    return None
 
 
 def has_run(settings: Settings, run_id: str) -> bool:

@@ -191,12 +191,14 @@ def start(kind: str, terms: Terms, channel_fd: int) -> JobProcess:
     own = own_connection.find()
     if own is not None:
         return HostedJob(own, client.start_job(own, request, [channel_fd, _STDERR]), is_own=False)
-    return _of_any_host(request, channel_fd) or OwnProcess(channel_fd)
-
-
-def _of_any_host(request: StartJob, channel_fd: int) -> HostedJob | None:
     directory = settings.read().worker_sockets
-    for host in client.hosts_in(directory) if directory else ():
+    if directory is None:
+        return OwnProcess(channel_fd)
+    return _of_any_host(directory, request, channel_fd)
+
+
+def _of_any_host(directory: Path, request: StartJob, channel_fd: int) -> HostedJob:
+    for host in client.hosts_in(directory):
         connection = _connected(host.path)
         if connection is None:
             continue
@@ -206,7 +208,8 @@ def _of_any_host(request: StartJob, channel_fd: int) -> HostedJob | None:
             connection.close()
             continue
         return HostedJob(connection, job, is_own=True)
-    return None
+    # Not in this process's stead: the host is what keeps the job from other orgs'.
+    raise HostUnreachable("No worker host of the stack takes the job now; try again.")
 
 
 def _connected(path: Path) -> HostConnection | None:

@@ -4,6 +4,7 @@ It runs in the daemon. The control plane is asked first, whether the run may sta
 goes to the run in sealed memory. The run is planned from a manifest and starts with that very one.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any, Self
@@ -19,7 +20,9 @@ from dagster._core.launcher.base import (
 )
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
+from dagster_postgres.utils import DagsterPostgresException
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 
 from datanika_dagster import control_plane_client, run_logins, settings
 from datanika_dagster.control_plane_client import TaskToken
@@ -33,6 +36,7 @@ from datanika_dagster.settings import Settings
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.run_records import MANIFEST_TAG
 
+_LOGGER = logging.getLogger(__name__)
 GRACE_SECONDS = 15.0
 
 
@@ -97,7 +101,11 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             os.close(order_fd)
         if started is not None:
             tags = {MANIFEST_TAG: intent.manifest_sha256, WORKER_TAG: started.as_tag()}
-            self._instance.add_run_tags(run.run_id, tags)
+            try:
+                self._instance.add_run_tags(run.run_id, tags)
+            except (SQLAlchemyError, DagsterPostgresException) as error:
+                # Not an error of the launch: the run lives, and its host knows it.
+                _LOGGER.warning("run %s has no tag: %s", run.run_id, type(error).__name__)
 
     def _order(self, run: DagsterRun, planned: PlannedRun, granted: TaskToken) -> RunOrder:
         config = settings.read()

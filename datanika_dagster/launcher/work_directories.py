@@ -7,6 +7,7 @@ living one uses is not, whatever became of the process that made it.
 import os
 import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ from tempfile import mkdtemp
 from datanika_dagster.launcher import worker
 
 OWNER = ".owner"
+RM = "/bin/rm"
 PATTERNS = ("run_*", "job_*", "task_*")
 UNOWNED_SECONDS = 600.0
 """A directory without an owner may be one that is just being made."""
@@ -42,7 +44,15 @@ def sweep(parent: Path) -> None:
     for pattern in PATTERNS:
         for directory in parent.glob(pattern):
             if _is_left_over(directory):
-                shutil.rmtree(directory, ignore_errors=True)
+                remove(directory)
+
+
+def remove(directory: Path) -> None:
+    """Removes a directory with all that is in it, however deeply it is nested; what cannot be, stays."""
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    except RecursionError:
+        subprocess.run([RM, "-rf", "--", str(directory)], check=False)  # noqa: S603 - a path of ours
 
 
 def _is_left_over(directory: Path) -> bool:

@@ -82,7 +82,7 @@ def _start_time(pid: int) -> str | None:
 def _start_time_of_proc(pid: int) -> str | None:
     try:
         # The name in parentheses may hold spaces and parentheses itself.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return fields[START_FIELD] if fields[STATE_FIELD] not in "ZX" else None

@@ -45,6 +45,14 @@ def test_each_service_has_a_health_check(services: dict[str, Any]) -> None:
     assert [name for name, it in services.items() if "healthcheck" not in it] == [ONE_SHOT]
 
 
+def test_the_image_has_each_place_where_a_volume_is_mounted(services: dict[str, Any]) -> None:
+    """Docker makes a missing one root's, and the platform's own user cannot use it."""
+    made = (PROJECT_ROOT / "Dockerfile").read_text().split()
+    own = [one for one in services.values() if one["image"] == services[ONE_SHOT]["image"]]
+    mounted = {mount.split(":")[1] for service in own for mount in service.get("volumes", [])}
+    assert mounted - set(made) == set()
+
+
 def test_each_service_waits_for_the_migration(services: dict[str, Any]) -> None:
     for name, service in services.items():
         if name not in (ONE_SHOT, "postgres"):

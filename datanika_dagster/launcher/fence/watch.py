@@ -5,7 +5,9 @@ ends nothing itself.
 """
 
 import contextlib
+import errno
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Final, Literal
 from datanika_dagster.launcher.fence.surroundings import Limits
 
 Excess = Literal["memory", "processes", "disk"]
+_PROC: Final = Path("/proc")
 _KIB: Final = 1024
 _LARGEST_WALK: Final = 20_000
 """So many files are counted; a directory with more is too much by itself."""
@@ -97,16 +100,28 @@ def _is_disk_exceeded(child: Watched) -> bool:
 
 
 def _sizes(directory: str) -> Iterator[int]:
-    """Gives the disk space of every file below a directory that may change meanwhile."""
+    """Gives the disk space of every file below a directory that may change meanwhile.
+
+    What is nested so deeply that nobody can look is larger than any limit.
+    """
+    waiting = [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    yield _size(entry)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+        except OSError as error:  # gone, or a link by now
+            if error.errno == errno.ENAMETOOLONG:
+                yield sys.maxsize
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
     try:
-        entries = list(os.scandir(directory))
-    except OSError:
-        return  # gone, or a link by now
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            yield entry.stat(follow_symlinks=False).st_blocks * 512
-            if entry.is_dir(follow_symlinks=False):
-                yield from _sizes(entry.path)
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except FileNotFoundError:
+        return 0
 
 
 def _trees(roots: list[int]) -> Mapping[int, list[int]]:
@@ -132,12 +147,14 @@ def _descendants(root: int, children: Mapping[int, list[int]], others: list[int]
 
 def _processes() -> Iterator[tuple[int, int, int]]:
     """Gives process id, parent and session of every process that this one may see."""
-    for entry in Path("/proc").iterdir():
+    if not _PROC.is_dir():
+        return
+    for entry in _PROC.iterdir():
         if not entry.name.isdecimal():
             continue
         with contextlib.suppress(OSError):
             # The name may hold blanks and brackets: the fields begin after the last bracket.
-            after = (entry / "stat").read_text().rpartition(")")[2].split()
+            after = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             yield int(entry.name), int(after[1]), int(after[3])
 
 
@@ -153,9 +170,10 @@ def _fields(path: str) -> dict[str, int]:
     """Returns the lines `Name: 12 kB` of a file in bytes; nothing where it cannot be read."""
     found: dict[str, int] = {}
     with contextlib.suppress(OSError):
-        for line in Path(path).read_text().splitlines():
+        # A process chooses its own name, which is one of these lines: any bytes, any words.
+        for line in Path(path).read_text(errors="replace").splitlines():
             name, _, rest = line.partition(":")
             value = rest.split()
-            if len(value) == 2 and value[1] == "kB":
+            if len(value) == 2 and value[1] == "kB" and value[0].isascii() and value[0].isdigit():
                 found[name] = int(value[0]) * _KIB
     return found

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from datanika_dagster.launcher import processes
 from datanika_dagster.launcher.fence import watch
 from datanika_dagster.launcher.host import child
@@ -59,7 +61,7 @@ class Ending:
         """How it ended, for a run's log."""
         if self.exit_code >= 0:
             return f"exit code {self.exit_code}"
-        killed = f"killed by {signal.Signals(-self.exit_code).name}"
+        killed = f"killed by {_name_of(-self.exit_code)}"
         return f"{killed}, {EXCESSES[self.reason]}" if self.reason in EXCESSES else killed
 
 
@@ -188,8 +190,7 @@ class Children:
     def reap(self) -> None:
         """Collects the children that have ended, with what they left in their sessions."""
         for pid in list(self._living):
-            waiting = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if waiting is None:
+            if not _has_ended(pid):
                 continue
             # Before it is collected: afterwards the number may be somebody else's.
             processes.signal_group(pid, signal.SIGKILL)
@@ -210,11 +211,25 @@ class Children:
         self._living.clear()
 
 
+def _has_ended(pid: int) -> bool:
+    """Tells whether a child waits to be collected, and leaves it so."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 def _signal(pid: int, number: int) -> None:
     """Signals a child that has not been collected yet, with its session where it has one already."""
     try:
         os.killpg(pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         os.kill(pid, number)
 
 

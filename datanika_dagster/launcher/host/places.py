@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +89,7 @@ class Places:
 
 def remove(directory: Path) -> int:
     """Removes a directory with all that is in it; the errand of a child of the host's own."""
-    shutil.rmtree(directory, ignore_errors=True)
+    work_directories.remove(directory)
     return 0
 
 

@@ -6,6 +6,7 @@ Without it Dagster's monitoring would find out, seconds later, and what the run 
 import time
 
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
 from datanika_dagster.launcher.host import order
@@ -28,7 +29,7 @@ def report(start: RunStart) -> int:
         try:
             with instance_of(told) as instance:
                 _report(instance, start.run_id, start.ending)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, DagsterPostgresException):
             time.sleep(PAUSE_SECONDS)
         else:
             return 0

@@ -11,6 +11,8 @@ import selectors
 import signal
 import socket
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +81,23 @@ class Host:
         self._ground.errand(lambda: places.sweep(self._ground.places.work))
         while not (self._is_draining and len(self._children) == 0):
             for key, events in self._selector.select(self._pause_seconds()):
-                self._handle(key.fileobj, events)
-            self._children.do_what_is_due()
-            self._children.watch()
+                self._survive(lambda key=key, events=events: self._handle(key.fileobj, events))
+            self._survive(self._children.do_what_is_due)
+            self._survive(self._children.watch)
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+    @staticmethod
+    def _survive(step: Callable[[], None]) -> None:
+        """Takes a step of the loop: an error in one must not end the runs of everybody else."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - told; with the host every org's runs would end
+            # Where and what class, but no message: it may hold what a client sent.
+            lines = traceback.format_tb(error.__traceback__)
+            _LOGGER.error(
+                "an error in the host's loop: %s\n%s", type(error).__name__, "".join(lines)
+            )
 
     def _listen(self) -> None:
         for end in (self._wake, self._woken, self._listener):
@@ -196,6 +210,8 @@ class Host:
             return {"ok": True, **self._do(connection, request, descriptors)}
         except Refusal as refusal:
             return refusal.answer()
+        except OSError as error:
+            return Refusal(Code.FULL, f"The system refuses: {error.strerror}.").answer()
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

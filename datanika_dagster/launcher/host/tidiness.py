@@ -1,7 +1,6 @@
 """A child's own tidying up: it empties its directory as the user who filled it."""
 
 import contextlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def empty(directory: Path) -> None:
     """Removes what is in a directory; what cannot be removed stays."""
     for entry in directory.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
+            work_directories.remove(entry)
         elif entry.name != work_directories.OWNER:
             with contextlib.suppress(OSError):
                 entry.unlink()

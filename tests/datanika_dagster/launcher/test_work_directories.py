@@ -42,3 +42,18 @@ def test_without_an_owner_that_can_be_asked_only_age_counts(tmp_path):
     (tmp_path / "mine").mkdir()
     work_directories.sweep(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([new, elsewhere, tmp_path / "mine"])
+
+
+def test_what_is_nested_deeply_is_removed_too(tmp_path):
+    directory = work_directories.create(tmp_path, "job")
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(directory)
+        for _ in range(1500):
+            os.mkdir("d")  # noqa: PTH102 - a path would be too long
+            os.chdir("d")
+    finally:
+        os.fchdir(here)
+        os.close(here)
+    work_directories.remove(directory)
+    assert not directory.exists()

@@ -128,6 +128,23 @@ def test_a_full_directory_is_seen(any_machine):
     assert excess_on(any_machine, Limits(disk_bytes=10 * MIB), body, with_disk=True) == "disk"
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe\x80", b"x kB", b"9 kB", b") R 1 1"])
+def test_a_process_names_itself_as_it_likes(any_machine, name):
+    how = {"with_disk": True, "patience_seconds": 0.3}
+    body = lambda: Path("/proc/self/comm").write_bytes(name)  # noqa: E731
+    assert excess_on(any_machine, LIMITS["job"], body, **how) is None
+
+
+def test_directories_within_directories_are_counted_however_deep(any_machine):
+    def body():
+        for _ in range(1500):
+            os.mkdir("d")  # noqa: PTH102 - a path would be too long
+            os.chdir("d")
+        Path("file").write_bytes(os.urandom(2 * MIB))
+
+    assert excess_on(any_machine, Limits(disk_bytes=MIB), body, with_disk=True) == "disk"
+
+
 def test_a_job_within_its_limits_is_left_alone(any_machine):
     how = {"with_disk": True, "patience_seconds": 0.3}
     assert excess_on(any_machine, LIMITS["job"], lambda: None, **how) is None

@@ -104,6 +104,11 @@ class TestEndings:
         assert time.monotonic() - killed < 1.5  # the test itself looks every 0.1 s
         assert host.status(run_id) == "FAILED"
 
+    def test_a_signal_without_a_name_is_reported_too(self, host):
+        run_id, pid = host.launch(seconds=60)
+        os.kill(pid, signal.SIGRTMIN + 6)
+        assert host.report(run_id, 5) == f"killed by signal {signal.SIGRTMIN + 6} {TOKEN}"
+
     def test_a_run_that_ended_well_is_not_reported(self, host):
         run_id, _ = host.launch()
         assert host.ended(run_id) == "SUCCESS"
