@@ -2,6 +2,7 @@
 
 import json
 import logging
+import secrets
 from datetime import timedelta
 
 import pytest
@@ -21,7 +22,8 @@ from tests.factories.access import access_headers, make_colleague, make_member
 from tests.fixtures.applications import make_app
 
 PASSWORD = "correct horse battery"
-NEWCOMER = "new@example.com"
+# Not a fixed one: live tests on the same worker keep their accounts.
+NEWCOMER = f"{secrets.token_hex(6)}@example.com"
 
 
 @pytest.fixture
