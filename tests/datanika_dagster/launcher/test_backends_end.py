@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from datanika_dagster.launcher import run_side
+from datanika_dagster.launcher.job_processes import Terms
 from tests.datanika_dagster.databases import LOOPBACK, new_database
 from tests.datanika_dagster.support.manifests import SOURCE, WAREHOUSE, upload
 from tests.datanika_dagster.support.tasks import ask
@@ -45,7 +46,7 @@ def run(monkeypatch, tmp_path):
         @dg.multi_asset(specs=[dg.AssetSpec(dg.AssetKey(FLIGHTS))], can_subset=True)
         def step(context: dg.AssetExecutionContext):
             yield from run_side.run_job(
-                context, entry, payload, secrets, deadline_seconds=DEADLINE_SECONDS
+                context, entry, payload, secrets, Terms(1, DEADLINE_SECONDS)
             )
 
         with dg.instance_for_test() as instance:

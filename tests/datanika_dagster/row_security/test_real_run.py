@@ -9,12 +9,14 @@ from tests.datanika_dagster.launcher.conftest import (
     Stack,
     module_databases,
     published,
+    shared_worker_host,
     stack,
+    warm_host,
 )
 from tests.datanika_dagster.row_security.conftest import ACME, Secured
 from tests.datanika_dagster.support.instances import TEMPLATE, DagsterHome
 
-__all__ = ["module_databases", "published", "stack"]
+__all__ = ["module_databases", "published", "shared_worker_host", "stack", "warm_host"]
 
 
 @pytest.fixture

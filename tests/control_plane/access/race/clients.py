@@ -249,8 +249,9 @@ class RacingClient:
     def _accept(self, number: int, email: str, link: str) -> None:
         body = {"token": link.partition("#token=")[2], "password": PASSWORD}
         answer = self._http.post("auth/invitations/accept", json=body)
-        # 404 also where somebody has accepted, renewed or revoked it meanwhile.
-        if self._tally.note("accept invitation", answer, 200, 404):
+        # 404 also where somebody has accepted, renewed or revoked it meanwhile; 401 where whoever
+        # accepted it in this very moment has made the account that has to sign in now.
+        if self._tally.note("accept invitation", answer, 200, 401, 404):
             self._settled(number)
             self._tally.note_account(email)
 
