@@ -3,7 +3,6 @@
 Somebody else's Dagster project has no worker host; there a job is a scrubbed process of the run's own.
 """
 
-import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -166,7 +165,7 @@ class OwnProcess(JobProcess):
     def close(self) -> None:
         """Kills what it has left behind, and removes its directory."""
         processes.stop(self._process, grace_seconds=0.0)
-        shutil.rmtree(self._work_dir, ignore_errors=True)
+        work_directories.remove(self._work_dir)
 
 
 def start(kind: str, terms: Terms, channel_fd: int) -> JobProcess:

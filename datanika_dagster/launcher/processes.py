@@ -6,15 +6,12 @@ It knows the operating system and nothing of runs.
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
-
-from datanika_dagster.launcher import work_directories
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -103,17 +100,6 @@ def hide_this_process() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-@contextlib.contextmanager
-def private_directory(parent: Path, prefix: str) -> Iterator[Path]:
-    """Gives a fresh directory that only this user can read, and removes it afterwards."""
-    directory = work_directories.create(parent, prefix)
-    work_directories.own(directory, os.getpid())
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def scrubbed_environment(inherited: Mapping[str, str], home: Path) -> dict[str, str]:

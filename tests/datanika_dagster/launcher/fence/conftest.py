@@ -1,7 +1,6 @@
 """A home with secrets and two orgs' work, on a machine that can fence in."""
 
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from datanika_dagster.launcher import work_directories
 from datanika_dagster.launcher.fence import Level, probe
 from tests.datanika_dagster.launcher.fence.children import ORDINARY, Machine, as_ordinary
 
@@ -36,7 +36,7 @@ def made_home() -> Iterator[Path]:
     (directory / "work" / "job_of_two" / "order").write_text(SECRET)
     (directory / "warehouse_of_two" / "data.duckdb").write_text(SECRET)
     yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    work_directories.remove(directory)
 
 
 def machine_at(level: Level, home: Path) -> Machine:
