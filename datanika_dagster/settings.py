@@ -62,6 +62,14 @@ class Settings(BaseSettings):
         le=2_000_000_000,
         description="The first of the user ids that orgs' runs and jobs have where the stack is root.",
     )
+    step_log_lines: int = Field(
+        default=10_000, ge=100, description="So many lines of what a step's job logs are kept."
+    )
+    step_log_bytes: int = Field(
+        default=10 << 20,
+        ge=1 << 16,
+        description="So many bytes of what a step's job logs are kept.",
+    )
     api_key: SecretStr | None = Field(
         default=None, description="An API key with run scope, for runs from a shell."
     )

@@ -155,6 +155,14 @@ class StackSettings(BaseSettings):
         le=2_000_000_000,
         description="The first user id of the orgs' own processes, where the stack is root.",
     )
+    step_log_lines: int = Field(
+        default=10_000, ge=100, description="So many lines of what a step's job logs are kept."
+    )
+    step_log_bytes: int = Field(
+        default=10 << 20,
+        ge=1 << 16,
+        description="So many bytes of what a step's job logs are kept.",
+    )
     dagster_home: Path | None = Field(
         default=None,
         validation_alias=AliasChoices("DAGSTER_HOME"),

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datanika_dagster.errors import MessageRefused
+from datanika_dagster.launcher.log_allowance import LogAllowance
 from datanika_dagster.launcher.texts import storable
 
 LINE_BYTES = 1 << 20
@@ -76,15 +77,17 @@ class StepContract:
     Attributes:
         asset_keys: The step's selected assets, as Dagster's escaped user strings.
         check_keys: The step's selected checks, `(asset key, check name)`.
+        logs: How much of what it logs is kept.
     """
 
     asset_keys: Collection[str]
     check_keys: Collection[tuple[str, str]]
+    logs: LogAllowance = field(default_factory=LogAllowance)
     _seen: set[tuple[str, ...]] = field(default_factory=set)
     _is_closed: bool = False
 
-    def read(self, line: bytes) -> dict[str, Any]:
-        """Returns the message of a line.
+    def read(self, line: bytes) -> dict[str, Any] | None:
+        """Returns the message of a line, None for one that is proper and is not kept.
 
         Raises:
             MessageRefused: It is too long, not a message, or not one that this step may get.
@@ -97,7 +100,10 @@ class StepContract:
             raise MessageRefused("The job sent something that is not JSON.") from None
         if not isinstance(message, dict) or not isinstance(message.get("params"), dict):
             raise MessageRefused("The job sent something that is not a message.")
-        self._check(str(message.get("method")), message["params"])
+        method, params = str(message.get("method")), message["params"]
+        self._check(method, params)
+        if method == BEAT or (method == "log" and not self.logs.takes(params["message"])):
+            return None
         return message
 
     def claim_asset(self, asset_key: str) -> None:

@@ -30,6 +30,9 @@ FREE_TEXT_FIELDS = frozenset({"message", "adapter_response"})
 SMALLEST_LIMIT = 200
 """No text in a message is limited to fewer characters."""
 
+OUTPUT_CHARACTERS = 10 << 20
+OUTPUT_CUT = "[What the job printed further was dropped: it was too much.]"
+
 
 class Redactor:
     """Knows the secrets of one job.
@@ -131,7 +134,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 class RedactedOutput:
-    """Sends everything this process writes to stdout and stderr through a redactor.
+    """Sends what this process writes to stdout and stderr through a redactor, up to a limit.
 
     It works on the descriptors, so it holds for C code and child processes too.
 
@@ -161,6 +164,11 @@ class RedactedOutput:
 
     def _copy(self, reading: int) -> None:
         with os.fdopen(reading, encoding="utf-8", errors="replace") as lines, self._target:
+            left = OUTPUT_CHARACTERS
             for line in lines:
-                self._target.write(self._redactor.text(line))
+                if left <= 0:
+                    continue  # read on: whoever writes must not be stopped by a full pipe
+                text = self._redactor.text(line)
+                kept, left = text[:left], left - len(text)
+                self._target.write(kept if left > 0 else f"{kept}\n{OUTPUT_CUT}\n")
                 self._target.flush()

@@ -180,5 +180,7 @@ def _environment(config: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(config.required_dagster_home()),
         "DATANIKA_CONTROL_PLANE_URL": config.control_plane_url,
         "DATANIKA_HOME": str(config.home.absolute()),
+        "DATANIKA_STEP_LOG_BYTES": str(config.step_log_bytes),
+        "DATANIKA_STEP_LOG_LINES": str(config.step_log_lines),
         "DBT_PROJECTS_DIR": str(config.projects_dir()),
     }

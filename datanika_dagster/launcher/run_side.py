@@ -23,12 +23,14 @@ from dagster_pipes import (
     PipesParams,
 )
 
+from datanika_dagster import settings
 from datanika_dagster.errors import MessageRefused
 from datanika_dagster.launcher import endings, job_processes
 from datanika_dagster.launcher.host.client import HostRefused, HostUnreachable
 from datanika_dagster.launcher.job import Secrets
 from datanika_dagster.launcher.job_processes import JobProcess, Terms
-from datanika_dagster.launcher.messages import BEAT, LINE_BYTES, OUTCOME, StepContract
+from datanika_dagster.launcher.log_allowance import LogAllowance
+from datanika_dagster.launcher.messages import LINE_BYTES, OUTCOME, StepContract
 
 GRACE_SECONDS = 2.0
 EXIT_SECONDS = 10.0
@@ -95,6 +97,8 @@ def run_job(
         finally:
             process.stop(GRACE_SECONDS)
             channel.end()
+            if dropped := channel.contract.logs.in_words():
+                context.log.warning(dropped)
         endings.raise_unless_complete(ending, channel.outcome, channel.contract)
 
 
@@ -103,6 +107,11 @@ def _start(entry: str, terms: Terms, channel: "_Channel") -> JobProcess:
         return job_processes.start(entry, terms, channel.child_fd)
     except (HostRefused, HostUnreachable) as error:
         raise dg.Failure(f"The job could not start: {error}", allow_retries=True) from None
+
+
+def _allowance() -> LogAllowance:
+    config = settings.read()
+    return LogAllowance(config.step_log_lines, config.step_log_bytes)
 
 
 class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
@@ -120,6 +129,7 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
                 (key.asset_key.to_escaped_user_string(), key.name)
                 for key in context.selected_asset_check_keys
             },
+            _allowance(),
         )
 
     def __enter__(self) -> "_Channel":
@@ -184,7 +194,7 @@ class _Channel(dg.PipesContextInjector, dg.PipesMessageReader):
         """Checks lines and yields the results that are in them."""
         for line in lines:
             message = self.contract.read(line)
-            if message["method"] == BEAT:
+            if message is None:
                 continue
             if message["method"] == "report_custom_message":
                 yield from self._custom(message["params"].get("payload"))

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from datanika_dagster.errors import MessageRefused
+from datanika_dagster.launcher.log_allowance import LogAllowance
 from datanika_dagster.launcher.messages import BEAT, LINE_BYTES, LOG_CHARACTERS, StepContract
 
 FLIGHTS = "acme/warehouse/raw/flights"
@@ -88,7 +89,7 @@ class TestAccepts:
         """Its thread does not know that the others have finished."""
         step = contract()
         step.read(line("closed"))
-        assert step.read(line(BEAT))["method"] == BEAT
+        assert step.read(line(BEAT)) is None
 
 
 class TestRefuses:
@@ -149,3 +150,40 @@ class TestRefuses:
 def test_names_what_was_never_reported():
     step = contract()
     assert step.unreported() == [FLIGHTS, f"not_null of {FLIGHTS}"]
+
+
+class TestLogAllowance:
+    def said(self, text="x"):
+        return line("log", message=text, level="info")
+
+    def test_lines_beyond_it_are_dropped_and_counted(self):
+        step = StepContract({FLIGHTS}, set(), LogAllowance(lines=2))
+        kept = [step.read(self.said()) is not None for _ in range(5)]
+        assert kept == [True, True, False, False, False]
+        words = step.logs.in_words()
+        assert words.startswith("3 further lines")
+        assert "a step keeps 2 lines" in words
+        assert "DATANIKA_STEP_LOG_LINES" in words
+
+    def test_bytes_beyond_it_are_dropped_and_counted(self):
+        step = StepContract({FLIGHTS}, set(), LogAllowance(bytes_=10))
+        kept = [step.read(self.said(text)) is not None for text in ("ééé", "éé", "é", "x")]
+        assert kept == [True, True, False, False], "what is not kept makes no gaps"
+        assert step.logs.dropped == 2
+
+    def test_what_is_reported_counts_all_the_same(self):
+        step = StepContract({FLIGHTS}, {(FLIGHTS, "not_null")}, LogAllowance(lines=0))
+        assert step.read(self.said()) is None
+        assert step.read(materialization())["method"] == "report_asset_materialization"
+        assert step.read(check())["method"] == "report_asset_check"
+        assert step.unreported() == []
+
+    def test_a_dropped_line_must_still_be_a_proper_one(self):
+        step = StepContract({FLIGHTS}, set(), LogAllowance(lines=0))
+        with pytest.raises(MessageRefused):
+            step.read(self.said("x" * (LOG_CHARACTERS + 1)))
+
+    def test_nothing_is_said_where_nothing_was_dropped(self):
+        step = contract()
+        step.read(self.said())
+        assert step.logs.in_words() is None

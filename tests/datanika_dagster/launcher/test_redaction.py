@@ -2,11 +2,13 @@
 
 import base64
 import json
+import subprocess
+import sys
 from urllib.parse import quote
 
 import pytest
 
-from datanika_dagster.launcher.redaction import REPLACEMENT, Redactor
+from datanika_dagster.launcher.redaction import OUTPUT_CUT, REPLACEMENT, Redactor
 
 PASSWORD = 'p@ss/w"örd\\1'
 
@@ -119,3 +121,23 @@ class TestMessages:
 
 def test_no_secrets_nothing_to_do():
     assert Redactor({}).text("anything") == "anything"
+
+
+PRINTS_TOO_MUCH = """
+from datanika_dagster.launcher import redaction
+redaction.OUTPUT_CHARACTERS = 1000
+output = redaction.RedactedOutput(redaction.Redactor({}), 1)
+for _ in range(100_000):
+    print("again and again")
+output.close()
+"""
+
+
+def test_what_is_printed_without_end_is_cut(tmp_path):
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        subprocess.run([sys.executable, "-c", PRINTS_TOO_MUCH], stdout=output, check=True)
+    printed = log.read_text()
+    assert printed.startswith("again and again\n")
+    assert printed.endswith(f"{OUTPUT_CUT}\n")
+    assert len(printed) < 1100

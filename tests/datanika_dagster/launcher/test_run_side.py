@@ -106,6 +106,18 @@ class TestRecords:
         assert materialized(result) == [FLIGHTS]
         assert reason(result) == "planes: no such table"
 
+    def test_a_bounded_part_of_an_endless_log_and_everything_else(self, run, instance, monkeypatch):
+        monkeypatch.setenv("DATANIKA_STEP_LOG_LINES", "100")
+        said = {"method": "log", "params": {"message": "again and again", "level": "info"}}
+        lines = [OPENED, *[json.dumps(said)] * 5000, materialization(FLIGHTS)]
+        result = run({"lines": [*lines, materialization(PLANES), OK]})
+        assert result.success
+        assert materialized(result) == [FLIGHTS, PLANES]
+        log = [str(entry.user_message) for entry in instance.all_logs(result.run_id)]
+        assert log.count("again and again") == 100
+        (words,) = [message for message in log if "were dropped" in message]
+        assert words.startswith("4900 further lines")
+
     def test_results_that_the_step_makes_of_the_jobs_own_messages(self, run):
         def translate(message):
             yield dg.MaterializeResult(asset_key=FLIGHTS, metadata={"x": message["x"]})
