@@ -44,7 +44,7 @@ Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 TEST_DEADLINE_SECONDS = 20
 
 
-def _services(session: SessionDep, vault: VaultDep) -> Callable[[Caller], ConnectionService]:
+async def _services(session: SessionDep, vault: VaultDep) -> Callable[[Caller], ConnectionService]:
     return lambda caller: ConnectionService.of(session, caller, vault)
 
 

@@ -85,7 +85,7 @@ def parse_if_match(text: str) -> IfMatch:
     return IfMatch(frozenset(tags))
 
 
-def _read_if_match(
+async def _read_if_match(
     request: Request,
     if_match: Annotated[str | None, Header(alias="If-Match", description=_HELP)] = None,
 ) -> IfMatch:
@@ -111,5 +111,9 @@ class ETag:
         return view
 
 
+async def _get_etag(response: Response) -> ETag:
+    return ETag(response)
+
+
 IfMatchDep = Annotated[IfMatch, Depends(_read_if_match)]
-ETagDep = Annotated[ETag, Depends(ETag)]
+ETagDep = Annotated[ETag, Depends(_get_etag)]

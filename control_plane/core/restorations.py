@@ -27,7 +27,7 @@ class Restorations:
             step(session, org_id)
 
 
-def _get_restorations(request: Request) -> Restorations:
+async def _get_restorations(request: Request) -> Restorations:
     return cast("Restorations", request.app.state.restorations)
 
 

@@ -54,7 +54,7 @@ class Usages:
             )
 
 
-def _get_usages(request: Request) -> Usages:
+async def _get_usages(request: Request) -> Usages:
     return cast("Usages", request.app.state.usages)
 
 

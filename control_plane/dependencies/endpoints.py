@@ -25,7 +25,7 @@ Writer = Annotated[Caller, Depends(Require(Permission.DEPENDENCIES_WRITE))]
 Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 
 
-def _ends(
+async def _ends(
     upstream_type: TargetType | None = None,
     upstream_id: int | None = None,
     downstream_type: TargetType | None = None,

@@ -48,7 +48,7 @@ Writer = Annotated[Caller, Depends(Require(Permission.MANIFEST_WRITE))]
 Supervisor = Annotated[ServiceClaims, Depends(RequireService(ServiceRole.SUPERVISOR))]
 
 
-def _get_host(request: Request) -> DefinitionsHost:
+async def _get_host(request: Request) -> DefinitionsHost:
     return cast("DefinitionsHost", request.app.state.dagster)
 
 

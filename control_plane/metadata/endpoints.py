@@ -45,7 +45,7 @@ class TableFilters:
         self.name = name
 
 
-def _services(
+async def _services(
     session: SessionDep, factory: SessionFactoryDep, vault: VaultDep, runner: TaskRunnerDep
 ) -> Callable[[Caller], Services]:
     return lambda caller: (

@@ -66,7 +66,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def get_dagster(request: Request) -> DagsterClient:
+async def get_dagster(request: Request) -> DagsterClient:
     """Returns the application's adapter to Dagster."""
     return cast("DagsterClient", request.app.state.dagster)
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
+from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
 from control_plane.core.dependencies import SessionDep
@@ -16,8 +17,8 @@ from control_plane.runs.models import Run
 class Reading:
     """Looks at runs: Dagster answers in milliseconds, or in many seconds when it has much to do."""
 
-    def __init__(self, request: Request, session: SessionDep) -> None:
-        self._slots = cast("Slots", request.app.state.reading_slots)
+    def __init__(self, slots: Slots, session: Session) -> None:
+        self._slots = slots
         self._session = session
 
     @contextmanager
@@ -35,4 +36,8 @@ class Reading:
             yield run
 
 
-ReadingDep = Annotated[Reading, Depends()]
+async def _get_reading(request: Request, session: SessionDep) -> Reading:
+    return Reading(cast("Slots", request.app.state.reading_slots), session)
+
+
+ReadingDep = Annotated[Reading, Depends(_get_reading)]

@@ -36,7 +36,7 @@ Runner = Annotated[Caller, Depends(Require(Permission.TRANSFORMATIONS_RUN))]
 Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 
 
-def _services(
+async def _services(
     session: SessionDep,
     factory: SessionFactoryDep,
     vault: VaultDep,

@@ -22,7 +22,7 @@ Writer = Annotated[Caller, Depends(Require(Permission.UPLOADS_WRITE))]
 Restorer = Annotated[Caller, Depends(Require(Permission.DELETED_WRITE))]
 
 
-def _services(
+async def _services(
     session: SessionDep, factory: SessionFactoryDep, vault: VaultDep, runner: TaskRunnerDep
 ) -> Callable[[Caller], UploadService]:
     return lambda caller: UploadService.of(

@@ -17,7 +17,7 @@ Reader = Annotated[Caller, Depends(Require(Permission.WAREHOUSE_READ))]
 Writer = Annotated[Caller, Depends(Require(Permission.WAREHOUSE_WRITE))]
 
 
-def _get_provisioner(request: Request) -> Provisioner:
+async def _get_provisioner(request: Request) -> Provisioner:
     return cast("Provisioner", request.app.state.provisioner)
 
 

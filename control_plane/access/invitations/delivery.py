@@ -96,7 +96,7 @@ class Delivery:
         return None
 
 
-def _get_delivery(
+async def _get_delivery(
     factory: SessionFactoryDep, mailer: MailerDep, settings: SettingsDep, throttle: ThrottleDep
 ) -> Delivery:
     return Delivery(factory, mailer, settings.public_url, throttle)

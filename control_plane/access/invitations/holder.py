@@ -101,7 +101,7 @@ class Holder:
         return tokens
 
 
-def _get_holder(
+async def _get_holder(
     request: Request,
     signer: SignerDep,
     visitor: VisitorDep,

@@ -27,7 +27,7 @@ root = APIRouter(include_in_schema=False)
 QueryText = Annotated[str | None, Query(max_length=2048)]
 
 
-def get_door(
+async def get_door(
     factory: SessionFactoryDep, settings: SettingsDep, providers: ProvidersDep, visitor: VisitorDep
 ) -> ProviderSignIn:
     """Returns the door for the request's visitor."""
@@ -37,12 +37,12 @@ def get_door(
 DoorDep = Annotated[ProviderSignIn, Depends(get_door)]
 
 
-def get_browser(request: Request, door: DoorDep, settings: SettingsDep) -> BrowserSignIn:
+async def get_browser(request: Request, door: DoorDep, settings: SettingsDep) -> BrowserSignIn:
     """Returns the sign-in of the request's browser."""
     return BrowserSignIn(door, settings, request.cookies)
 
 
-def get_callback_query(
+async def get_callback_query(
     state: QueryText = None,
     code: QueryText = None,
     error: QueryText = None,

@@ -14,7 +14,7 @@ from control_plane.core.dependencies import SessionDep, SettingsDep
 router = APIRouter(prefix="/system/operators", tags=["platform"])
 
 
-def operating_actor(request: Request, operator: OperatorDep) -> Actor:
+async def operating_actor(request: Request, operator: OperatorDep) -> Actor:
     """Returns the signed-in operator, for the audit log."""
     return actor_of(request, "user", operator.id, operator.email)
 
