@@ -4,7 +4,8 @@ A run that the launcher started has its task token already and exchanges it as s
 its steps may wait for their pools for longer than the token lives. A run from a shell gets a
 token for its API key when the first step needs it. What comes back is handed to jobs connection
 by connection (docs/decisions/0013-a-run-redeems-its-token-at-once.md). While the platform is sealed it
-waits (docs/decisions/0076-runs-wait-while-sealed.md).
+waits (docs/decisions/0076-runs-wait-while-sealed.md), and for a while also where nobody answers
+(docs/decisions/0141-a-run-outlives-a-restart-of-the-control-plane.md).
 """
 
 import contextlib
@@ -71,8 +72,8 @@ def redeem_early() -> None:
     """Exchanges the task token of this process, where it has one that was not exchanged yet.
 
     A refusal is no error here: the first step asks again and says what is wrong. While the platform
-    is sealed it is asked for again and again in the background, since the first step may have to
-    wait for its pool for longer than the token lives.
+    is sealed, or silent, it is asked again and again in the background, since the first step may have
+    to wait for its pool for longer than the token lives.
     """
     config = settings.read()
     token = token_of_process()
@@ -80,9 +81,9 @@ def redeem_early() -> None:
         return
     try:
         _redeem_for_process(token, config)
-    except PlatformSealed:
+    except (PlatformSealed, ControlPlaneUnreachable):
         threading.Thread(
-            target=_redeem_once_unsealed, args=(token, config), name="redeem", daemon=True
+            target=_redeem_later, args=(token, config), name="redeem", daemon=True
         ).start()
     except ExecutionError:
         pass
@@ -94,13 +95,15 @@ def _redeem_for_process(token: str, config: Settings) -> None:
             _GRANTS.of_process = _exchange(token, config)
 
 
-def _redeem_once_unsealed(token: str, config: Settings) -> None:
+def _redeem_later(token: str, config: Settings) -> None:
     with contextlib.suppress(ExecutionError):
-        waiting.while_sealed(lambda: _redeem_for_process(token, config), on_wait=lambda _: None)
+        waiting.for_control_plane(
+            lambda: _redeem_for_process(token, config), on_wait=lambda _: None
+        )
 
 
 def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
-    """Returns what the run of `context` may use; waits while the platform is sealed.
+    """Returns what the run of `context` may use; waits while the platform is sealed or starts again.
 
     Args:
         context: A step of the run.
@@ -112,11 +115,11 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
 
     def on_wait(reason: str | None) -> None:
         if reason:
-            context.log.warning("Waiting: %s The run goes on when it is unlocked.", reason)
+            context.log.warning("Waiting: %s", reason)
         run_side.raise_if_cancelled(context)
 
     try:
-        return waiting.while_sealed(lambda: _granted(context, manifest), on_wait)
+        return waiting.for_control_plane(lambda: _granted(context, manifest), on_wait)
     except ExecutionError as error:
         raise dg.Failure(
             f"No credentials for this run: {error}",

@@ -1,13 +1,99 @@
-"""Dagster's retries of runs whose process died, but at once: it looks when a run has ended.
+"""Dagster's retries of runs whose process died, but at once, and none is lost.
 
 Which runs are retried is said in `dagster.yaml` and by the reason of the failure
-(docs/decisions/0111-retries.md).
+(docs/decisions/0111-retries.md). Told of a failure by the event log, Dagster looks once: before the
+run's status says so, or past an event that is committed later than the one after it, and it gives up
+where the org's code server does not answer. Therefore the runs that have failed lately are looked
+for, too (docs/decisions/0140-retries-are-looked-for.md).
 """
 
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.errors import (
+    DagsterCodeLocationLoadError,
+    DagsterCodeLocationNotFoundError,
+    DagsterUserCodeUnreachableError,
+)
+from dagster._core.storage.dagster_run import DagsterRun, RunRecord
+from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.daemon import DaemonIterator
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import SQLAlchemyError
 
 from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
 
+LATELY: Final = timedelta(minutes=15)
+_LOOK_SECONDS: Final = 2.0
+_PASSING: Final = (
+    DagsterUserCodeUnreachableError,
+    DagsterCodeLocationLoadError,
+    DagsterCodeLocationNotFoundError,
+    DagsterPostgresException,
+    SQLAlchemyError,
+)
+
 
 class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
-    """Starts retries as soon as a run has failed."""
+    """Starts retries as soon as a run has failed, and those that it was not told of."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._settled: set[str] = set()
+        self._next_look = 0.0
+
+    @property
+    def handle_updated_runs_fns(
+        self,
+    ) -> Sequence[Callable[[Any, Sequence[RunRecord], logging.Logger], Iterator[None]]]:
+        """What is done about runs that have ended."""
+        return [self._retry]
+
+    def run_iteration(self, workspace_process_context: Any) -> DaemonIterator:
+        """Looks at what it was told, and from time to time at every run that has failed lately."""
+        yield from super().run_iteration(workspace_process_context)
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        records = _failed_lately(workspace_process_context.instance)
+        self._settled &= {record.dagster_run.run_id for record in records}
+        yield from self._retry(workspace_process_context, records, self._logger)
+
+    def _retry(
+        self, workspace_context: Any, records: Sequence[RunRecord], logger: logging.Logger
+    ) -> Iterator[None]:
+        for run in (record.dagster_run for record in records):
+            has_failed = run.status is DagsterRunStatus.FAILURE
+            if not has_failed or run.run_id in self._settled:
+                continue
+            yield
+            try:
+                if should_retry(run, workspace_context.instance):
+                    retry_run(run, workspace_context)
+            except _PASSING as error:
+                logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
+                continue
+            except Exception as error:  # noqa: BLE001 - one run's trouble, not all's
+                _give_up(workspace_context.instance, run, error, logger)
+            self._settled.add(run.run_id)
+
+
+def _failed_lately(instance: DagsterInstance) -> Sequence[RunRecord]:
+    since = datetime.fromtimestamp(time.time(), UTC) - LATELY
+    return instance.get_run_records(
+        RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since)
+    )
+
+
+def _give_up(
+    instance: DagsterInstance, run: DagsterRun, error: Exception, logger: logging.Logger
+) -> None:
+    logger.error("Run %s cannot be retried", run.run_id, exc_info=error)
+    instance.report_engine_event(f"The run cannot be retried: {type(error).__name__}.", run)
+    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})

@@ -83,7 +83,12 @@ TABLES: Final[Mapping[str, Table]] = {
     "runs": Table(
         Owned.BY_RUN,
         # Not whose it is, what it runs nor where it came from; the body has a trigger.
-        runs=("SELECT", "UPDATE (status, run_body, update_timestamp, start_time, end_time)"),
+        # A tag that is added writes the partition, too.
+        runs=(
+            "SELECT",
+            "UPDATE (status, run_body, update_timestamp, start_time, end_time,"
+            " partition, partition_set)",
+        ),
     ),
     "run_tags": Table(Owned.BY_RUN, runs=("SELECT", "INSERT", "UPDATE (value)")),
     "event_logs": Table(

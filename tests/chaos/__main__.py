@@ -2,44 +2,29 @@
 
 import argparse
 import contextlib
-import json
+import os
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.chaos.rounds import play
+from tests.chaos.missed_ticks import MISSED_TICKS, play_missed_ticks
+from tests.chaos.rounds import Round, play
 from tests.chaos.site import Site
+from tests.chaos.stacks import given_stack, own_home, running_stack
 from tests.chaos.victims import VICTIMS
-from tests.end_to_end.conftest import RunningStack, datanika
-from tests.fixtures.ports import free_base_port
+from tests.end_to_end.conftest import RunningStack
 
 
 @contextlib.contextmanager
-def running_stack() -> Iterator[RunningStack]:
-    home = Path(tempfile.mkdtemp(prefix="dnc", dir="/tmp"))
-    home.chmod(0o755)
-    port = free_base_port()
-    command = ["demo", "--home", str(home), "--port", str(port), "--json", "--exit", "--keep"]
-    try:
-        answer = datanika(*command)
-        assert answer.returncode == 0, answer.stderr + answer.stdout
-        with contextlib.ExitStack() as clients:
-            yield RunningStack(home, port, json.loads(answer.stdout), clients)
-    finally:
-        datanika("down", "--home", str(home))
-        shutil.rmtree(home, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def given_stack(home: Path, demo: Path) -> Iterator[RunningStack]:
-    printed = json.loads(demo.read_text())
-    port = int(printed["api_url"].rsplit(":", 1)[1])
-    with contextlib.ExitStack() as clients:
-        yield RunningStack(home, port, printed, clients)
+def _stack(options: argparse.Namespace) -> Iterator[RunningStack]:
+    if options.home and options.demo:
+        with given_stack(options.home, options.demo) as stack:
+            yield stack
+    else:
+        with own_home() as home, running_stack(home, options.port) as stack:
+            yield stack
 
 
 def _say(line: str) -> None:
@@ -47,37 +32,49 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _play(site: Site, victim: str, dice: random.Random, options: argparse.Namespace) -> int:
-    if victim != "worker" and VICTIMS[victim](site) is None:
-        _say(f"{victim}: no such process in this stack")
-        return 0
-    played = play(site, victim, dice, runs=options.runs, kills=options.kills)
+def _play(site: Site, victim: str, dice: random.Random, options: argparse.Namespace) -> Round:
+    if victim == MISSED_TICKS:
+        played = play_missed_ticks(site, dice, runs=options.runs)
+    else:
+        played = play(site, victim, dice, runs=options.runs, kills=options.kills)
     _say(
-        f"{victim}: {played.kills} kills, right after {played.right_seconds:.1f} s, "
-        f"ended after {played.end_seconds:.1f} s"
+        f"{victim}: {played.kills} kills, {played.runs} runs, all back after at most"
+        f" {played.back_seconds:.1f} s, wrong for at most {played.wrong_seconds:.1f} s"
+        f" ({played.wrong or 'nothing'}); load {os.getloadavg()[0]:.1f}"
     )
     for finding in played.findings:
         _say(f"  WRONG: {finding}")
-    return len(played.findings)
+    return played
+
+
+def _summarize(seed: int, began: float, rounds: list[Round]) -> None:
+    minutes = (time.monotonic() - began) / 60
+    _say("seed | minutes | kills | runs | longest wrong state | failures")
+    _say(
+        f"{seed} | {minutes:.1f} | {sum(r.kills for r in rounds)} | {sum(r.runs for r in rounds)}"
+        f" | {max(r.wrong_seconds for r in rounds):.1f} s | {sum(len(r.findings) for r in rounds)}"
+    )
 
 
 def main() -> int:
+    victims = [*VICTIMS, MISSED_TICKS]
     parser = argparse.ArgumentParser(prog="make chaos")
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--victims", nargs="*", choices=list(VICTIMS), default=list(VICTIMS))
+    parser.add_argument("--victims", nargs="*", choices=victims, default=victims)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--port", type=int, help="Base port of a stack of its own.")
     parser.add_argument("--home", type=Path, help="A running stack instead of one of its own.")
     parser.add_argument("--demo", type=Path, help="What `datanika demo --json` printed of it.")
     options = parser.parse_args()
-    dice = random.Random(options.seed)
+    dice, began = random.Random(options.seed), time.monotonic()
     _say(f"seed {options.seed}")
-    given = options.home and options.demo
-    with given_stack(options.home, options.demo) if given else running_stack() as stack:
+    with _stack(options) as stack:
         site = Site(stack)
         with site.ticking():
-            wrong = sum(_play(site, victim, dice, options) for victim in options.victims)
-    return 1 if wrong else 0
+            rounds = [_play(site, victim, dice, options) for victim in options.victims]
+    _summarize(options.seed, began, rounds)
+    return 1 if any(played.findings for played in rounds) else 0
 
 
 if __name__ == "__main__":

@@ -1,54 +1,30 @@
-"""What must hold after something was killed. Each function returns what is wrong, in words."""
+"""What must hold once every run has ended. Each function says in words what is wrong."""
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import psycopg
 
 from benchmarks.checksums import different_columns, table_checksum
-from datanika_dagster.launcher import worker
-from datanika_dagster.tags import WORKER_TAG
-from tests.chaos.site import SCHEMA, TABLES, Site
+from control_plane.runs.status import PUBLIC_STATUS
+from tests.chaos.site import Site
+from tests.chaos.tenant import APPENDED, MODEL, SCHEMA, SOURCE_SCHEMA, UPLOADS, Tenant
 
-UNFINISHED: Final = "status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
 _TAG: Final = "(select value from run_tags t where t.run_id = r.run_id and t.key = %s)"
+SCHEDULE_TAG: Final = "dagster/schedule_name"
+DUE_TAG: Final = ".dagster/scheduled_execution_time"
+PARENT_TAG: Final = "dagster/parent_run_id"
 # Dagster first ticks in the minute after the one in which it first saw a schedule.
 _LONGEST_SILENCE_SECONDS: Final = 150.0
-_LEFTOVER: Final = "datanika_dagster.launcher"
 _HOST: Final = "datanika_dagster.launcher.host"
-
-
-def unfinished(site: Site) -> list[str]:
-    """Returns the runs that have not ended."""
-    return [run_id for (run_id,) in site.rows(f"select run_id from runs where {UNFINISHED}")]
-
-
-def wrong_states(site: Site) -> list[str]:
-    """Returns the runs whose status is not true, or that nobody would ever go on with."""
-    found: list[str] = []
-    active = 0
-    for run_id, status, tag in site.rows(
-        f"select r.run_id, r.status, {_TAG} from runs r where {UNFINISHED}", WORKER_TAG
-    ):
-        of_run = worker.from_tag(tag)
-        if status == "NOT_STARTED":
-            found.append(f"run {run_id} was never queued")
-        elif status != "QUEUED":
-            active += 1
-            if of_run is None or not worker.is_alive(of_run):
-                found.append(f"run {run_id} is {status} without a process")
-    queued = site.rows("select run_id from runs where status = 'QUEUED'")
-    if queued and not active:
-        found.append(f"{len(queued)} runs are queued and none runs")
-    return found
 
 
 def once_all_has_ended(site: Site) -> list[str]:
     """Returns what is wrong once no run is unfinished."""
-    checks = (_slots, _retries, _ticks, _data, _processes, _directories, _sockets)
+    checks = (_slots, _retries, _statuses, ticks, _data, _processes, _directories, _sockets)
     return [finding for check in checks for finding in check(site)]
 
 
@@ -62,15 +38,11 @@ def _slots(site: Site) -> Iterator[str]:
 def _retries(site: Site) -> Iterator[str]:
     query = f"""
         select r.run_id, {_TAG}, {_TAG},
-            (select count(*) from run_tags c
-                where c.key = 'dagster/parent_run_id' and c.value = r.run_id)
-        from runs r
-        where r.status = 'FAILURE' and (r.run_id = any(%s) or {_TAG} = any(%s))
+            (select count(*) from run_tags c where c.key = '{PARENT_TAG}' and c.value = r.run_id)
+        from runs r where r.status = 'FAILURE' and r.create_timestamp > to_timestamp(%s)
     """
-    roots = list(site.launched)
-    tags = ("dagster/will_retry", "dagster/parent_run_id")
     for run_id, will_retry, parent, children in site.rows(
-        query, *tags, roots, "dagster/root_run_id", roots
+        query, "dagster/will_retry", PARENT_TAG, site.began_at
     ):
         expected = 1 if will_retry == "true" else 0
         if children != expected:
@@ -79,7 +51,36 @@ def _retries(site: Site) -> Iterator[str]:
             yield f"run {run_id} failed and was not retried"
 
 
-def _ticks(site: Site) -> Iterator[str]:
+def _statuses(site: Site) -> Iterator[str]:
+    """The API says of each run what Dagster says; each launch and each retry is on record."""
+    dagsters = dict(
+        site.rows(
+            "select run_id, status from runs where create_timestamp > to_timestamp(%s)",
+            site.began_at,
+        )
+    )
+    shown: dict[str, str] = {}
+    for tenant in site.tenants:
+        shown |= dict(_shown(tenant))
+    for run_id, status in dagsters.items():
+        if shown.get(run_id) != PUBLIC_STATUS[status].value:
+            yield f"run {run_id} is {status}, and the API says {shown.get(run_id)}"
+    for run_id in set(site.launched) - set(dagsters):
+        yield f"run {run_id} was accepted, and Dagster does not know it"
+
+
+def _shown(tenant: Tenant) -> Iterator[tuple[str, str]]:
+    cursor: dict[str, Any] = {}
+    while True:
+        page = tenant.org.get("runs", limit=100, **cursor)
+        yield from ((run["id"], run["status"]) for run in page["data"])
+        if not page["next_cursor"]:
+            return
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def ticks(site: Site) -> Iterator[str]:
+    """Says which ticks failed, hang, were doubled or do not come."""
     for status, count in site.rows(
         "select status, count(*) from job_ticks where type = 'SCHEDULE'"
         " and status not in ('SUCCESS', 'SKIPPED') group by status"
@@ -93,34 +94,48 @@ def _ticks(site: Site) -> Iterator[str]:
         select {_TAG}, {_TAG}, count(*) from runs r
         where {_TAG} is null and {_TAG} is not null group by 1, 2 having count(*) > 1
     """
-    name, due_at = "dagster/schedule_name", ".dagster/scheduled_execution_time"
-    for schedule, at, count in site.rows(doubled, name, due_at, "dagster/parent_run_id", due_at):
+    for schedule, at, count in site.rows(doubled, SCHEDULE_TAG, DUE_TAG, PARENT_TAG, DUE_TAG):
         yield f"the tick of {schedule} at {at} has {count} runs"
+    for selector, at, count in site.rows(
+        "select selector_id, timestamp, count(*) from job_ticks where type = 'SCHEDULE'"
+        " group by 1, 2 having count(*) > 1"
+    ):
+        yield f"the tick of {selector} at {at} is recorded {count} times"
 
 
 def _data(site: Site) -> Iterator[str]:
-    with psycopg.connect(site.source_url) as source:
-        expected = {table: table_checksum(source, "public", table) for table in TABLES}
     for tenant in site.tenants:
-        with psycopg.connect(tenant.warehouse_url) as warehouse:
-            for table, checksum in expected.items():
-                columns = list(checksum.columns)
+        with (
+            psycopg.connect(site.source_url) as source,
+            psycopg.connect(tenant.warehouse_url) as warehouse,
+        ):
+            for table, schema, _ in UPLOADS:
+                expected = table_checksum(source, schema, table)
+                columns = list(expected.columns)
                 copy = table_checksum(warehouse, SCHEMA, table, columns=columns)
-                for column in different_columns(checksum, copy):
+                for column in different_columns(expected, copy):
                     yield f"{tenant.org.slug}: {table}.{column} is not what the source has"
-            row = warehouse.execute(f"select * from {SCHEMA}.chaos_one").fetchone()
-            if row != (1,):
-                yield f"{tenant.org.slug}: chaos_one is {row}"
+            totals = source.execute(
+                f"select count(*), sum(id) from {SOURCE_SCHEMA}.{APPENDED}"
+            ).fetchone()
+            row = warehouse.execute(f"select events, total from {SCHEMA}.{MODEL}").fetchone()
+            if row != totals:
+                yield f"{tenant.org.slug}: {MODEL} is {row} instead of {totals}"
 
 
 def _processes(site: Site) -> Iterator[str]:
-    known = {one.pid for one in site.state.processes}
-    for process in psutil.Process(site.state.pid).children(recursive=True):
+    state = site.state
+    known = {one.pid for one in state.processes}
+    supervisor = psutil.Process(state.pid)
+    direct = {process.pid for process in supervisor.children()}
+    for process in supervisor.children(recursive=True):
         try:
             command = " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             continue
-        if process.pid not in known and _LEFTOVER in command and _HOST not in command:
+        # What loses its parent becomes the supervisor's; a host's children look like the host.
+        is_orphan = process.pid in direct
+        if process.pid not in known and (is_orphan or _HOST in command):
             yield f"process {process.pid} is left over: {command[:120]}"
 
 
@@ -130,8 +145,7 @@ def _directories(site: Site) -> Iterator[str]:
 
 
 def _sockets(site: Site) -> Iterator[str]:
-    with psycopg.connect(site.source_url):
-        listening = {Path(one.laddr) for one in psutil.net_connections("unix") if one.laddr}
-    for socket in site.home.runtime_dir.rglob("*.sock"):
-        if socket not in listening:
+    listening = {Path(one.laddr) for one in psutil.net_connections("unix") if one.laddr}
+    for socket in site.home.runtime_dir.rglob("*"):
+        if socket.is_socket() and socket not in listening:
             yield f"nobody listens on {socket.name}"

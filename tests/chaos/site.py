@@ -1,39 +1,27 @@
 """A running stack with two orgs that load and transform, and a look into Dagster's database."""
 
 import contextlib
+import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import make_url
 
-from datanika_stack.demo.definitions import source_connection
 from datanika_stack.endpoints import embedded_endpoints, text_of
-from datanika_stack.layout import Home, Ports
+from datanika_stack.layout import Home
 from datanika_stack.secrets import load
 from datanika_stack.state import StackState, read_state
-from tests.end_to_end.conftest import Org, RunningStack, wait_until
+from tests.chaos.tenant import MERGED, Source, furnished, publish
+from tests.end_to_end.conftest import Org, RunningStack
 
-SCHEMA: Final = "chaos"
-TABLES: Final = ("airlines", "planes")
-LAUNCH_SECONDS: Final = 60.0
+UNFINISHED: Final = "status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
 
-
-@dataclass
-class Tenant:
-    """An org with one upload for each table and a model.
-
-    Attributes:
-        org: Its owner.
-        warehouse_url: A login that reads its warehouse.
-        targets: What can be launched: paths of the REST API.
-    """
-
-    org: Org
-    warehouse_url: str
-    targets: list[str] = field(default_factory=list)
+ACCEPTED: Final = 202
+# What an API says that has just come back: Dagster or the database is not there yet, or at it.
+COME_AGAIN: Final = (409, 502, 503, 504)
+# For so long nobody knows whether a launch that got no answer has come to something.
+LAUNCH_SECONDS: Final = 120.0
 
 
 class Site:
@@ -48,11 +36,15 @@ class Site:
         self.home = Home.at(stack.home)
         self.launched: list[str] = []
         self.ticks_since: float | None = None
+        self.began_at = time.time()
         self.source_url = str(stack.demo["source_url"])
+        self.source = Source(self.home, stack.port)
+        self.source.prepare()
         endpoints = embedded_endpoints(load(self.home), stack.port + 2)
         self._storage_url = text_of(endpoints.dagster).replace("+psycopg2", "")
         acme = stack.log_in(stack.demo["email"], stack.demo["password"], stack.demo["org"])
-        self.tenants = [self._tenant(acme), self._tenant(stack.sign_up("Chaos"))]
+        orgs = [acme, stack.sign_up("Chaos")]
+        self.tenants = [furnished(org, self.source_url) for org in orgs]
 
     @property
     def state(self) -> StackState:
@@ -66,31 +58,59 @@ class Site:
         with psycopg.connect(self._storage_url) as connection:
             return connection.execute(query, values or None).fetchall()
 
-    def launch(self, count: int) -> list[str]:
-        """Launches runs, the orgs and their targets in turn, and returns their ids."""
-        run_ids: list[str] = []
-        for number in range(count):
+    def unfinished(self) -> list[str]:
+        """Returns the runs that have not ended."""
+        return [run_id for (run_id,) in self.rows(f"select run_id from runs where {UNFINISHED}")]
+
+    def queue(self, count: int) -> None:
+        """Launches runs, the orgs and their targets in turn, until this many have not ended."""
+        self.source.grow()
+        for _ in range(count * 2):
+            if len(self.unfinished()) >= count:
+                return
+            number = len(self.launched)
             tenant = self.tenants[number % len(self.tenants)]
-            target = tenant.targets[number // len(self.tenants) % len(tenant.targets)]
-            run_ids.append(tenant.org.post(f"{target}/runs", expected=202)["id"])
-        self.launched += run_ids
-        return run_ids
+            self._launch(tenant.org, tenant.targets(number // len(self.tenants)))
+
+    def load_everything(self) -> list[str]:
+        """Launches one run of all targets for each org, and returns those that do not succeed."""
+        runs = [(one.org, self._launch(one.org, one.everything)) for one in self.tenants]
+        ended = [org.wait_for_run(run_id) for org, run_id in runs]
+        return [run["id"] for run in ended if run["status"] != "success"]
+
+    def _launch(self, org: Org, targets: list[dict[str, Any]]) -> str:
+        """Launches as a client does that may be told to come again, and has a key for that."""
+        headers = {"Idempotency-Key": secrets.token_hex(16)}
+        deadline = time.monotonic() + LAUNCH_SECONDS
+        while True:
+            answer = org.api.post("runs", json={"targets": targets}, headers=headers)
+            if answer.status_code == ACCEPTED:
+                run_id = answer.json()["id"]
+                self.launched.append(run_id)
+                return run_id
+            assert answer.status_code in COME_AGAIN, answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(1)
 
     @contextlib.contextmanager
-    def ticking(self) -> Iterator[None]:
-        """Ticks one upload each minute while it is entered."""
-        org = self.tenants[0].org
-        target_id = int(self.tenants[0].targets[0].rsplit("/", 1)[1])
-        body = {"target_type": "upload", "target_id": target_id}
-        schedule = org.post("schedules", cron="* * * * *", timezone="UTC", is_active=True, **body)
-        org.post("publish", expected=200)
-        self.ticks_since = time.time()
+    def ticking(self, cron: str = "* * * * *") -> Iterator[int]:
+        """Ticks the first org's merge while it is entered, and gives the schedule's id."""
+        tenant = self.tenants[0]
+        schedule = tenant.org.post(
+            "schedules",
+            cron=cron,
+            timezone="UTC",
+            is_active=True,
+            target_type="upload",
+            target_id=tenant.upload_ids[MERGED],
+        )
+        publish(tenant.org)
+        self.ticks_since = self.ticks_since or time.time()
         try:
-            yield
+            yield schedule["id"]
         finally:
-            self.ticks_since = None
-            org.api.patch(f"schedules/{schedule['id']}", json={"is_active": False})
-            org.post("publish", expected=200)
+            tenant.org.api.delete(f"schedules/{schedule['id']}")
+            publish(tenant.org)
 
     def is_up(self) -> bool:
         """Tells whether every process runs and serves, the database, too."""
@@ -100,54 +120,3 @@ class Site:
             return False
         state = self.state
         return state.state == "running" and all(one.state == "running" for one in state.processes)
-
-    def _tenant(self, org: Org) -> Tenant:
-        wait_until(lambda: org.get("warehouse"), lambda w: w["state"] == "ready", LAUNCH_SECONDS)
-        login = org.post("warehouse/credentials")
-        tenant = Tenant(org, login["url"])
-        source = self._source(org)
-        for table in TABLES:
-            upload = _once(
-                org,
-                "uploads",
-                name=f"Chaos {table}",
-                source_connection_id=source["id"],
-                destination_connection_id=org.get("warehouse")["connection_id"],
-                config={
-                    "mode": "single_table",
-                    "table": table,
-                    "target_schema": SCHEMA,
-                    "write_disposition": "replace",
-                },
-            )
-            tenant.targets.append(f"uploads/{upload['id']}")
-        model = _once(
-            org,
-            "transformations",
-            name="chaos_one",
-            schema=SCHEMA,
-            sql="select 1 as one",
-            materialization="table",
-        )
-        tenant.targets.append(f"transformations/{model['id']}")
-        org.post("publish", expected=200)
-        key = f"{org.slug}/warehouse/{SCHEMA}/chaos_one"
-        wait_until(lambda: self._asset_keys(), lambda keys: key in keys, LAUNCH_SECONDS)
-        return tenant
-
-    def _source(self, org: Org) -> dict[str, Any]:
-        url = make_url(self.source_url)
-        body = source_connection(
-            port=Ports(self.stack.port).source, password=str(url.password or "")
-        )
-        return _once(org, "connections", **body)
-
-    def _asset_keys(self) -> set[str]:
-        data = self.stack.graphql("{ assetNodes { assetKey { path } } }")
-        return {"/".join(node["assetKey"]["path"]) for node in data["assetNodes"]}
-
-
-def _once(org: Org, resource: str, **body: Any) -> dict[str, Any]:
-    """Makes a row unless the org has one of this name."""
-    known = [row for row in org.get(resource)["data"] if row["name"] == body["name"]]
-    return known[0] if known else org.post(resource, **body)

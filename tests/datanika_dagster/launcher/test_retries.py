@@ -9,7 +9,14 @@ from contextlib import contextmanager
 
 import dagster as dg
 import pytest
+import yaml
 from dagster import DagsterRunStatus
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.auto_run_reexecution.event_log_consumer import (
+    DAGSTER_EVENT_TYPES,
+    _persist_cursors,
+)
 from dagster._daemon.daemon import MonitoringDaemon
 
 from datanika_dagster.launcher import worker
@@ -104,6 +111,54 @@ class TestKilledWorker:
         of_run = wait_for(lambda: worker.from_tag(stack.run(run_id).tags.get(WORKER_TAG)), 60)
         os.kill(of_run.pid, signal.SIGKILL)
         assert stack.finished(run_id, 20).status is DagsterRunStatus.FAILURE
+
+
+class TestOverlooked:
+    """The daemon is told of a failure once, and that may come to nothing."""
+
+    @pytest.fixture
+    def failed(self, stack):
+        run_id = stack.queue(FLIGHTS)
+        stack.instance.report_run_failed(stack.run(run_id), "Its process died.")
+        yield run_id
+        for retry in retries_of(stack, run_id):
+            terminate(stack.context, retry.run_id)
+
+    @pytest.fixture
+    def behind_the_cursor(self, stack, failed):
+        newest = stack.instance.event_log_storage.get_maximum_record_id()
+        _persist_cursors(stack.instance, dict.fromkeys(DAGSTER_EVENT_TYPES, newest))
+        return failed
+
+    def test_a_failure_behind_the_cursor_is_retried_once(self, stack, behind_the_cursor):
+        retries = PromptRunRetries(interval_seconds=NEVER_SECONDS)
+        list(retries.run_iteration(stack.context))
+        (retry,) = retries_of(stack, behind_the_cursor)
+        assert retry.status is DagsterRunStatus.QUEUED
+        for again in (retries, PromptRunRetries(interval_seconds=NEVER_SECONDS)):
+            again._next_look = 0.0
+            list(again.run_iteration(stack.context))
+        assert len(retries_of(stack, behind_the_cursor)) == 1
+
+    @pytest.mark.filterwarnings("ignore:Error loading repository location")
+    def test_a_code_server_that_is_gone_for_a_while_costs_no_retry(
+        self, stack, failed, socket_directory
+    ):
+        socket = socket_directory / "not_yet.sock"
+        workspace = socket_directory / "workspace.yaml"
+        server = {"grpc_server": {"socket": str(socket), "location_name": "org_acme"}}
+        workspace.write_text(yaml.safe_dump({"load_from": [server]}))
+        retries = PromptRunRetries(interval_seconds=NEVER_SECONDS)
+        target = WorkspaceFileTarget([str(workspace)])
+        with WorkspaceProcessContext(stack.instance, target) as context:
+            list(retries.run_iteration(context))
+            assert retries_of(stack, failed) == []
+            assert stack.run(failed).tags["dagster/will_retry"] == "true"
+            socket.symlink_to("acme.sock")
+            wait_for(lambda: context.create_request_context().code_locations, 15)
+            retries._next_look = 0.0
+            list(retries.run_iteration(context))
+        assert len(retries_of(stack, failed)) == 1
 
 
 @pytest.mark.usefixtures("daemons")

@@ -53,3 +53,18 @@ def test_a_run_needs_no_more_than_its_login(stack: Stack, secured: Secured, monk
             "SELECT count(*) FROM pending_steps WHERE run_id = %s", [run_id]
         ).fetchall()
     assert (slots, held) == ([(None,)], [(0,)])
+
+
+def test_a_run_that_fails_says_why_and_nothing_else(stack: Stack, secured: Secured, monkeypatch):
+    stack.source.execute("ALTER TABLE planes RENAME TO aircraft")
+    try:
+        run_id = stack.queue(PLANES)
+        monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
+        stack.start(run_id)
+        run = stack.finished(run_id)
+    finally:
+        stack.source.execute("ALTER TABLE aircraft RENAME TO planes")
+    assert run.status is DagsterRunStatus.FAILURE
+    # It tags itself, for what is retried; what it may not do would be an error of the framework.
+    assert run.tags["dagster/failure_reason"] == "STEP_FAILURE"
+    assert "framework error" not in stack.log(run_id)
