@@ -8,12 +8,14 @@ supervisor and the daemon have, so that nobody has to keep or to send them. Pure
 import base64
 import hashlib
 import hmac
+import re
 from typing import Final
 
 from sqlalchemy import make_url
 
 _RUN: Final = "run"
 _READER: Final = "read"
+_OF_RUNS: Final = re.compile(rf"datanika_{_RUN}_[1-9][0-9]*")
 
 
 def run_login(org_id: int) -> str:
@@ -24,6 +26,11 @@ def run_login(org_id: int) -> str:
 def reader_login(org_id: int) -> str:
     """Returns the name of the login that an org's code server has: it can only read."""
     return _name(_READER, org_id)
+
+
+def is_run_login(name: str) -> bool:
+    """Tells whether a role's name is that of an org's runs."""
+    return _OF_RUNS.fullmatch(name) is not None
 
 
 def password_of(login: str, key: str) -> str:

@@ -26,15 +26,12 @@ from sqlalchemy.exc import IntegrityError
 from datanika_dagster import run_signals, settings
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
-from datanika_dagster.tags import WORKER_TAG
+from datanika_dagster.tags import MACHINERY_PREFIXES, WORKER_TAG
 from datanika_manifest.names import org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
 
 PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
 """Tags that a new run may not bring along: they mean something because only we set them."""
-MACHINERY_PREFIXES = ("dagster-k8s/", "dagster-docker/", "dagster-celery/", "docker/", "ecs/")
-"""Of tags by which Dagster's launchers of containers take settings: who launches a run must not choose
-its image, its volumes or its rights."""
 ENDINGS = frozenset(
     {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 )

@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from datanika_dagster.row_security.owners import BACKFILL, OWNER_TABLES
+from datanika_dagster.row_security.run_rules import (
+    IS_OWN_KEY,
+    IS_OWN_TAG,
+    RULE_FUNCTIONS,
+    RULE_SIGNATURES,
+    run_trigger,
+)
+from datanika_dagster.row_security.slots import SLOT_FUNCTIONS, SLOT_SIGNATURES
 from datanika_dagster.row_security.tables import TABLES, VISIBLE, Owned, Table
 
 RUNS: Final = "datanika_dagster_runs"
@@ -59,36 +67,8 @@ _FUNCTIONS: Final = (
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
     $$ DELETE FROM datanika.logins WHERE org_id = number $$
     """,
-    # A run reports its own status by replacing its body. Whose it is, where it came from and what
-    # it was planned from stay; the platform's tags stay, too, but silently: Dagster itself may
-    # write back a body that it read before the launcher had added them.
-    """
-    CREATE OR REPLACE FUNCTION datanika.keep_run_identity() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-    DECLARE
-        before constant jsonb := OLD.run_body::jsonb;
-        after constant jsonb := NEW.run_body::jsonb;
-        free constant text[] := '{status,tags,asset_selection,asset_check_selection,'
-            'solids_to_execute,run_op_concurrency}';
-        tags jsonb;
-    BEGIN
-        IF before - free IS DISTINCT FROM after - free THEN
-            RAISE insufficient_privilege USING MESSAGE =
-                'a run''s body may change in its status and tags only';
-        END IF;
-        SELECT coalesce(jsonb_object_agg(tag.key, tag.value), '{}') INTO tags FROM (
-            SELECT * FROM jsonb_each(after -> 'tags') AS own
-            WHERE NOT starts_with(own.key, 'datanika/')
-            UNION ALL
-            SELECT * FROM jsonb_each(before -> 'tags') AS ours
-            WHERE starts_with(ours.key, 'datanika/')
-        ) AS tag;
-        IF tags IS DISTINCT FROM after -> 'tags' THEN
-            NEW.run_body := jsonb_set(after, '{tags}', tags)::text;
-        END IF;
-        RETURN NEW;
-    END $$
-    """,
+    *RULE_FUNCTIONS,
+    *SLOT_FUNCTIONS,
 )
 
 
@@ -124,6 +104,8 @@ def _schema_grants(provisioner: str) -> Iterator[str]:
     yield f"GRANT USAGE ON SCHEMA public, datanika TO {_BOTH}"
     for function in ("org", "asset_key_prefix", "pool_prefix"):
         yield f"GRANT EXECUTE ON FUNCTION datanika.{function}() TO {_BOTH}"
+    for signature in (*RULE_SIGNATURES, *SLOT_SIGNATURES):
+        yield f"GRANT EXECUTE ON FUNCTION datanika.{signature} TO {RUNS}"
     yield f"GRANT USAGE ON SCHEMA datanika TO {provisioner}"
     for signature in ("register_logins(bigint, text)", "forget_logins(bigint)"):
         yield f"GRANT EXECUTE ON FUNCTION datanika.{signature} TO {provisioner}"
@@ -140,7 +122,7 @@ def _of_table(name: str, table: Table) -> Iterator[str]:
         yield from _write_policies(name, table)
     for right in table.runs:
         yield f"GRANT {right} ON public.{name} TO {RUNS}"
-    if "INSERT" in table.runs:
+    if any(right.startswith("INSERT") for right in table.runs):
         yield f"GRANT USAGE ON SEQUENCE public.{name}_id_seq TO {RUNS}"
     if table.is_read:
         yield f"GRANT SELECT ON public.{name} TO {READERS}"
@@ -161,15 +143,11 @@ def _write_policies(name: str, table: Table) -> Iterator[str]:
 
 def _special_policies(owner: str) -> Iterator[str]:
     """Yields what keeps the platform's stamps: in the tags' table and in the runs' bodies."""
-    ours = "NOT starts_with(key, 'datanika/')"
     restrictive = f"AS RESTRICTIVE FOR {{}} TO {RUNS}"
-    yield from _policy("public.run_tags", "no_stamp", restrictive.format("INSERT"), "", ours)
-    yield from _policy("public.run_tags", "keep_stamp", restrictive.format("UPDATE"), ours, ours)
-    yield f"""
-        CREATE OR REPLACE TRIGGER datanika_keep_run_identity
-        BEFORE UPDATE OF run_body ON public.runs FOR EACH ROW
-        WHEN (current_user <> '{owner}') EXECUTE FUNCTION datanika.keep_run_identity()
-    """
+    for name, right, using in (("no_stamp", "INSERT", ""), ("keep_stamp", "UPDATE", IS_OWN_KEY)):
+        kind = restrictive.format(right)
+        yield from _policy("public.run_tags", name, kind, using, IS_OWN_TAG)
+    yield run_trigger(owner)
 
 
 def _policy(table: str, name: str, kind: str, using: str, check: str = "") -> Iterator[str]:

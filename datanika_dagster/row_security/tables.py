@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from datanika_dagster.row_security.run_rules import MOST_SLOTS, is_sane_time
+
 
 class Owned(StrEnum):
     """What says whose a row is."""
@@ -79,62 +81,96 @@ VISIBLE: Final[Mapping[Owned, str]] = {
 }
 """The condition on a row, by what says whose it is."""
 
+# No table has a right to all of it but SELECT: who may delete, or update as a whole, may lock it
+# against everybody. Nor does anybody choose an id, by which others remember how far they have read.
+_OF_ASSET: Final = "last_materialization, last_run_id, last_materialization_timestamp"
+_OF_CHECK: Final = (
+    "partition, execution_status, evaluation_event, evaluation_event_timestamp,"
+    " evaluation_event_storage_id, materialization_event_storage_id"
+)
+
 TABLES: Final[Mapping[str, Table]] = {
     "runs": Table(
         Owned.BY_RUN,
-        # Not whose it is, what it runs nor where it came from; the body has a trigger.
-        # A tag that is added writes the partition, too.
+        # Not whose it is, what it runs nor where it came from: a trigger compares (`run_rules.py`). A
+        # tag that is added writes the partition, too.
         runs=(
             "SELECT",
-            "UPDATE (status, run_body, update_timestamp, start_time, end_time,"
-            " partition, partition_set)",
+            "UPDATE (status, run_body, update_timestamp, start_time, end_time, partition,"
+            " partition_set)",
         ),
     ),
-    "run_tags": Table(Owned.BY_RUN, runs=("SELECT", "INSERT", "UPDATE (value)")),
+    "run_tags": Table(
+        Owned.BY_RUN, runs=("SELECT", "INSERT (run_id, key, value)", "UPDATE (value)")
+    ),
     "event_logs": Table(
         Owned.EVENT,
-        runs=("SELECT", "INSERT"),
-        check=f"{OWN_RUN} AND ({{table}}.asset_key IS NULL OR {OWN_KEY})",
+        runs=(
+            "SELECT",
+            "INSERT (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)",
+        ),
+        check=f"{OWN_RUN} AND ({{table}}.asset_key IS NULL OR {OWN_KEY})"
+        f" AND {is_sane_time('{table}.timestamp')} AND datanika.is_event({{table}}.event)",
     ),
     "asset_keys": Table(
         Owned.BY_ASSET_KEY,
         runs=(
             "SELECT",
-            "INSERT",
-            "UPDATE (last_materialization, last_run_id, last_materialization_timestamp,"
-            " cached_status_data)",
+            f"INSERT (asset_key, {_OF_ASSET})",
+            f"UPDATE ({_OF_ASSET}, cached_status_data)",
         ),
         check=f"{OWN_KEY} AND ({{table}}.last_run_id IS NULL OR EXISTS (SELECT FROM"
-        " datanika.run_owners AS owner WHERE owner.run_id = {table}.last_run_id))",
+        " datanika.run_owners AS owner WHERE owner.run_id = {table}.last_run_id))"
+        f" AND {is_sane_time('{table}.last_materialization_timestamp')}",
     ),
     "asset_event_tags": Table(
         Owned.BY_ASSET_KEY,
-        runs=("SELECT", "INSERT"),
+        runs=("SELECT", "INSERT (event_id, asset_key, key, value, event_timestamp)"),
         check=f"{OWN_KEY} AND EXISTS (SELECT FROM event_logs AS event"
-        " WHERE event.id = {table}.event_id)",
+        " WHERE event.id = {table}.event_id)"
+        f" AND {is_sane_time('{table}.event_timestamp')}",
     ),
     "asset_check_executions": Table(
         Owned.BY_ASSET_KEY,
-        runs=("SELECT", "INSERT", "UPDATE"),
-        check=f"{OWN_KEY} AND {OWN_RUN}",
+        runs=(
+            "SELECT",
+            f"INSERT (asset_key, check_name, run_id, {_OF_CHECK})",
+            f"UPDATE ({_OF_CHECK})",
+        ),
+        check=f"{OWN_KEY} AND {OWN_RUN} AND {{table}}.execution_status"
+        " IN ('PLANNED', 'SUCCEEDED', 'FAILED')"
+        f" AND {is_sane_time('{table}.evaluation_event_timestamp')}",
     ),
     "concurrency_limits": Table(
         Owned.BY_POOL,
         # The first run in a pool writes the default limit down.
-        runs=("SELECT", "INSERT", 'UPDATE ("limit", using_default_limit, update_timestamp)'),
+        runs=(
+            "SELECT",
+            'INSERT (concurrency_key, "limit", using_default_limit)',
+            'UPDATE ("limit", using_default_limit)',
+        ),
         is_read=False,
+        check=f'{OWN_POOL} AND {{table}}."limit" BETWEEN 0 AND {MOST_SLOTS}',
     ),
     "concurrency_slots": Table(
         Owned.BY_POOL,
-        runs=("SELECT", "INSERT", "UPDATE (run_id, step_key, deleted)", "DELETE"),
+        runs=(
+            "SELECT",
+            "INSERT (concurrency_key, run_id, step_key, deleted)",
+            "UPDATE (run_id, step_key, deleted)",
+        ),
         is_read=False,
         check=f"{OWN_POOL} AND ({{table}}.run_id IS NULL OR {OWN_RUN})",
     ),
     "pending_steps": Table(
         Owned.BY_POOL,
-        runs=("SELECT", "INSERT", "UPDATE (assigned_timestamp)", "DELETE"),
+        runs=(
+            "SELECT",
+            "INSERT (concurrency_key, run_id, step_key, priority, assigned_timestamp)",
+            "UPDATE (assigned_timestamp)",
+        ),
         is_read=False,
-        check=f"{OWN_POOL} AND {OWN_RUN}",
+        check=f"{OWN_POOL} AND {OWN_RUN} AND {is_sane_time('{table}.assigned_timestamp')}",
     ),
     "snapshots": Table(Owned.SNAPSHOT, runs=("SELECT",)),
     "alembic_version": Table(

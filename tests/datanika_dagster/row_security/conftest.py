@@ -5,10 +5,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from sqlalchemy import URL, make_url
 
+from datanika_dagster.event_log import OrgsEventLogStorage
 from datanika_dagster.row_security.installation import install
 from datanika_dagster.row_security.statements import READERS, RUNS
 from datanika_dagster.run_logins import reader_url_of, url_of
@@ -78,7 +78,7 @@ def secure(admin_dsn: str, port: int) -> Secured:
     owner = URL.create("postgresql+psycopg2", OWNER, "owner", **place)
     provisioner = URL.create("postgresql+psycopg", PROVISIONER, "provisioner", **place)
     text = owner.render_as_string(hide_password=False)
-    for storage in (StampingRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
+    for storage in (StampingRunStorage, OrgsEventLogStorage, PostgresScheduleStorage):
         storage(text)
     secured = Secured(owner, provisioner, admin_dsn, version)
     with secured.as_owner() as connection:

@@ -3,10 +3,12 @@
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import URL
 
 from datanika_dagster.storage import StampingRunStorage
 from tests.datanika_dagster.row_security.conftest import Org, Secured
@@ -41,6 +43,8 @@ CHANGED = {
     "datanika.logins": "org",
 }
 
+EVENT = '{"__class__": "EventLogEntry", "message": "as far as the database looks"}'
+
 
 @dataclass(frozen=True)
 class Owned:
@@ -64,7 +68,7 @@ def fresh_row(table: str, owned: Owned) -> dict[str, Any]:
     return {
         "runs": {"run_id": new, "status": "STARTED", "run_body": body},
         "run_tags": {"run_id": run_id, "key": new, "value": "x"},
-        "event_logs": {"run_id": run_id, "event": "{}", "asset_key": key_of(org)},
+        "event_logs": {"run_id": run_id, "event": EVENT, "asset_key": key_of(org)},
         "asset_keys": {"asset_key": key_of(org, new), "last_run_id": run_id},
         "asset_event_tags": {
             "event_id": owned.event_id, "asset_key": key_of(org), "key": new, "value": "x",
@@ -97,14 +101,19 @@ def fresh_row(table: str, owned: Owned) -> dict[str, Any]:
     }[table]  # fmt: skip
 
 
+@cache
+def owners_storage(owner: URL) -> StampingRunStorage:
+    """Returns what gateway and daemon read and write runs with."""
+    return StampingRunStorage(owner.render_as_string(hide_password=False))
+
+
 def make_owned(secured: Secured, org: Org) -> Owned:
     """Stores a run of an org as the gateway does, and an event of it."""
-    storage = StampingRunStorage(secured.owner.render_as_string(hide_password=False))
-    run = storage.add_run(run_of(f"org_{org.org}"))
+    run = owners_storage(secured.owner).add_run(run_of(f"org_{org.org}"))
     with secured.as_owner() as connection:
         row = connection.execute(
-            "INSERT INTO event_logs (run_id, event, asset_key) VALUES (%s, '{}', %s) RETURNING id",
-            [run.run_id, key_of(org)],
+            "INSERT INTO event_logs (run_id, event, asset_key) VALUES (%s, %s, %s) RETURNING id",
+            [run.run_id, EVENT, key_of(org)],
         ).fetchone()
     assert row
     return Owned(org, run.run_id, row[0])

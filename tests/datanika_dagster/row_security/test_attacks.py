@@ -107,7 +107,7 @@ class TestStamps:
         body = body_of(acme, own.run_id)
         body["tags"] = {ORG_TAG: "globex", "datanika/new": "x", "mine": "kept"}
         acme.execute(
-            "UPDATE runs SET run_body = %s, status = 'STARTED' WHERE run_id = %s",
+            "UPDATE runs SET run_body = %s WHERE run_id = %s",
             [json.dumps(body), own.run_id],
         )
         assert tags_in_body(secured, own.run_id) == {ORG_TAG: "acme", "mine": "kept"}
@@ -147,7 +147,6 @@ class TestSlots:
                 "UPDATE concurrency_slots SET run_id = %(own)s",
                 "UPDATE concurrency_slots SET run_id = NULL",
                 "UPDATE concurrency_slots SET deleted = true",
-                "DELETE FROM concurrency_slots",
             ):
                 acme.execute(attempt + " WHERE concurrency_key = %(pool)s", {
                     "own": own.run_id, "pool": pool,
@@ -241,6 +240,7 @@ class TestInstallation:
             ).fetchall()
         assert {name for name, _ in rows} == {
             *("org", "asset_key_prefix", "pool_prefix"),
+            *("remove_pending_steps", "free_slots", "shrink_pool"),
             *("register_logins", "forget_logins"),
         }
         assert all(re.search("search_path=pg_catalog, pg_temp", config) for _, config in rows)

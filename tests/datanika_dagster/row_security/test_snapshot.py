@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from datanika_dagster.row_security.statements import READERS, RUNS
+from datanika_dagster.row_security.tables import TABLES
 from tests.datanika_dagster.row_security.conftest import ACME, GLOBEX, Secured, secure
 from tests.datanika_dagster.row_security.rows import CHANGED, make_owned
+from tests.datanika_dagster.row_security.test_attacks_on_others import try_to_lock
 from tests.datanika_dagster.row_security.test_matrix import NOTHING, READER_LOGIN, RUN_LOGIN, can
 from tests.fixtures.external_postgres import SERVERS, running_external
 
@@ -75,6 +77,8 @@ def test_on_an_older_version(older: Secured):
     for login, expected in (("as_run", RUN_LOGIN), ("as_reader", READER_LOGIN)):
         with getattr(older, login)(ACME) as connection:
             connection.execute("SET default_transaction_read_only = off")
+            for table in TABLES:
+                try_to_lock(connection, table)
             found = {
                 table: tuple(can(older, connection, table, of) for of in (own, foreign))
                 for table in CHANGED
