@@ -9,7 +9,7 @@ fails again and again waits for minutes: a broken org takes no cores from the ot
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -20,6 +20,7 @@ from typing import Final
 from datanika_dagster.run_logins import reader_url_of
 from datanika_stack.base_environment import PYTHON
 from datanika_stack.clock import utc_now
+from datanika_stack.errors import TROUBLE_OF_ONE
 from datanika_stack.locations import CodeLocation, read_workspace, write_workspace
 from datanika_stack.org_server import OrgServer, ServerPlace, ServerState, spec_of_command
 from datanika_stack.own_users import OwnUsers, find_own_users
@@ -113,6 +114,7 @@ class CodeServers:
         self._users = OwnUsers(None, "not prepared")
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="code-server-health")
         self._are_files_written = True
+        self._troubles: dict[int, str] = {}
 
     @property
     def isolation(self) -> str | None:
@@ -159,8 +161,10 @@ class CodeServers:
         for org_id, server in self._servers.items():
             if org_id not in wanted:
                 server.withdraw()
+        self._troubles = {org_id: it for org_id, it in self._troubles.items() if org_id in wanted}
         for location in wanted.values():
-            self._publish(location, is_first=is_first)
+            with self._alone(location):
+                self._publish(location, is_first=is_first)
 
     def tick(self) -> None:
         """Does what is due, and tells webserver and daemon.
@@ -173,7 +177,8 @@ class CodeServers:
             if server and server.wakefulness:
                 server.wakefulness.use(now)
         for server in self._servers.values():
-            server.tick(now)
+            with self._alone(server.location):
+                server.tick(now)
         self._tick_processes()
         for org_id in [org_id for org_id, server in self._servers.items() if server.is_gone]:
             del self._servers[org_id]
@@ -210,6 +215,17 @@ class CodeServers:
             self._servers[org_id] = server
         server.publish(location, wakefulness)
 
+    @contextlib.contextmanager
+    def _alone(self, location: CodeLocation) -> Iterator[None]:
+        """Keeps what goes wrong with one org from the others; says so once for each reason."""
+        try:
+            yield
+        except TROUBLE_OF_ONE as error:
+            reason = str(error) or repr(error)
+            if self._troubles.get(location.org_id) != reason:
+                _LOGGER.warning("%s is left alone for now: %s", location.name, reason)
+            self._troubles[location.org_id] = reason
+
     def _make_process(self, place: ServerPlace, location: CodeLocation) -> ManagedProcess:
         check = in_background(partial(grpc_serves, place.socket), self._pool)
         spec = replace(self._plan.spec(location, place), health=check)
@@ -225,14 +241,17 @@ class CodeServers:
             if server.process is None:
                 continue
             was_due = server.is_due
-            server.process.tick(may_start=starting < self._plan.starts_at_once)
+            with self._alone(server.location):
+                server.process.tick(may_start=starting < self._plan.starts_at_once)
             starting += was_due and not server.is_due
 
     def _write_files(self) -> None:
         servers = [server for server in self._servers.values() if server.is_published]
         sockets = [(server.location.name, server.socket) for server in servers]
         try:
-            self._file.write(_entry(server) for server in servers)
+            self._file.write(
+                _entry(server, self._troubles.get(server.location.org_id)) for server in servers
+            )
             write_workspace(self._plan.workspace_file, sockets)
         except OSError as error:
             if self._are_files_written:
@@ -248,7 +267,7 @@ def _urgency(server: OrgServer) -> tuple[int, float]:
     return restarts, -used_at.timestamp() if used_at else 0.0
 
 
-def _entry(server: OrgServer) -> ServerEntry:
+def _entry(server: OrgServer, trouble: str | None) -> ServerEntry:
     location, state = server.location, server.state()
-    reason = server.reason if state is not ServerState.SERVING else None
+    reason = (trouble or server.reason) if state is not ServerState.SERVING else None
     return ServerEntry(location.name, location.org_id, location.sha256, state.value, reason)

@@ -21,7 +21,7 @@ from sqlalchemy import URL
 from datanika_dagster.row_security.statements import READERS, RUNS
 from datanika_dagster.run_logins import password_of, reader_login, run_login
 from datanika_stack.endpoints import dsn_of
-from datanika_stack.errors import StackError
+from datanika_stack.errors import TROUBLE_OF_ONE, StackError
 
 _LOGGER: Final = logging.getLogger(__name__)
 _TIMEOUT_SECONDS: Final = 10
@@ -155,12 +155,16 @@ class RemoteLogins:
                     answer: Any = json.loads(answers.readline(_LONGEST_ANSWER_BYTES))
         except (OSError, ValueError) as error:
             raise LoginsUnavailableError(f"no logins from {self._socket_path}: {error}") from None
+        if not isinstance(answer, dict):
+            raise LoginsUnavailableError(f"no answer from {self._socket_path}, but {answer!r}")
         if not answer.get("ok"):
             raise LoginsUnavailableError(str(answer.get("error")))
 
 
 class ReadyOrgs:
-    """Holds back an org until its logins are there; each is made once in this process's life.
+    """Holds back an org until its logins are there; each is made once for as long as the org is there.
+
+    Those of an org that is deleted go after a while, so one that comes back has them made again.
 
     Args:
         logins: Makes them.
@@ -172,7 +176,12 @@ class ReadyOrgs:
         self._failures: dict[int, str] = {}
 
     def of(self, orgs: Sequence[AnyOrg]) -> list[AnyOrg]:
-        """Returns those whose logins are there, after trying to make what is missing."""
+        """Returns those whose logins are there, after trying to make what is missing.
+
+        Args:
+            orgs: All that are neither suspended nor deleted.
+        """
+        self._made &= {(org.org_id, org.org) for org in orgs}
         return [org for org in orgs if self._is_ready(org)]
 
     def _is_ready(self, org: Org) -> bool:
@@ -180,7 +189,7 @@ class ReadyOrgs:
             return True
         try:
             self._logins.ensure(org)
-        except LoginsUnavailableError as error:
+        except TROUBLE_OF_ONE as error:
             if self._failures.get(org.org_id) != str(error):
                 _LOGGER.warning("%s waits: %s", org.org, error)
             self._failures[org.org_id] = str(error)

@@ -165,6 +165,7 @@ def _keep(servers: CodeServers, poller: LocationPoller, stop: threading.Event) -
         if time.monotonic() >= next_slow_tick:
             next_slow_tick = time.monotonic() + _SLOW_TICK_SECONDS
             reap_orphans(_pids(servers.processes()))
+            poller.keep_asking()
             if not poller.is_stale():
                 servers.beat()
 

@@ -1,5 +1,7 @@
 """What can go wrong with a stack, in words for the person at the terminal. Knows nothing else."""
 
+from typing import Final
+
 
 class StackError(Exception):
     """The stack cannot do what was asked; the message says why and what to do, without a secret."""
@@ -34,3 +36,12 @@ class LocationsUnavailableError(StackError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the control plane does not list the published manifests: {reason}")
+
+
+TROUBLE_OF_ONE: Final = (StackError, OSError, ValueError, LookupError, OverflowError)
+"""What one org's number, definitions, files or answers can cause where orgs are gone through one by one.
+
+Whoever does that catches these around each org, says which and why, and goes on to the next one: a cron
+expression that never ticks and a number that is none are ValueErrors, a time zone that this machine does
+not have is a LookupError, a user that the system does not know an OverflowError.
+"""

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from datanika_manifest.code_location import ManifestError, read
-from datanika_stack.errors import ControlPlaneUnavailableError, LocationsUnavailableError
+from datanika_stack.errors import (
+    TROUBLE_OF_ONE,
+    ControlPlaneUnavailableError,
+    LocationsUnavailableError,
+)
 from datanika_stack.internal_api import InternalApi
 from datanika_stack.private_files import write_private
 from datanika_stack.wakefulness import NOTHING_AUTOMATIC, Automation
@@ -81,7 +85,7 @@ class Automations:
         if key not in self._known and self._ask_again.get(key, 0.0) <= now < until:
             try:
                 self._known[key] = self._read(location)
-            except (ControlPlaneUnavailableError, ManifestError) as error:
+            except (ManifestError, *TROUBLE_OF_ONE) as error:
                 _LOGGER.warning("the manifest of %s cannot be read: %s", location.name, error)
                 self._ask_again[key] = now + _PATIENCE_SECONDS
         return self._known.get(key, NOTHING_AUTOMATIC)
@@ -142,7 +146,7 @@ class LocationPoller:
         self._ready = ready
         self._patience_seconds = patience_seconds
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="locations", daemon=True)
+        self._thread = self._make_thread()
         self._answered = time.monotonic()
         self._failure: str | None = None
         self._latest: list[CodeLocation] | None = None
@@ -154,19 +158,32 @@ class LocationPoller:
 
     def is_stale(self) -> bool:
         """Returns whether it has failed for so long that somebody should look."""
-        is_running = self._thread.ident is not None
-        return is_running and time.monotonic() - self._answered > self._patience_seconds
+        if self._thread.ident is None:
+            return False
+        is_late = time.monotonic() - self._answered > self._patience_seconds
+        return is_late or not self._thread.is_alive()
 
     def start(self) -> None:
         """Starts asking."""
         self._answered = time.monotonic()
         self._thread.start()
 
+    def keep_asking(self) -> None:
+        """Goes on where the thread has died of what nobody had thought of; its traceback is in the log."""
+        has_died = self._thread.ident is not None and not self._thread.is_alive()
+        if has_died and not self._stop.is_set():
+            _LOGGER.error("whoever asks for the published manifests has died; another one goes on")
+            self._thread = self._make_thread()
+            self._thread.start()
+
     def stop(self) -> None:
         """Stops asking; waits for an answer that is under way."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _make_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="locations", daemon=True)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -177,12 +194,17 @@ class LocationPoller:
         try:
             self._latest = self._ready(self._source.list())
         except LocationsUnavailableError as error:
-            if str(error) != self._failure:
-                _LOGGER.warning("%s", error)
-            self._failure = str(error)
-            return
-        self._failure = None
-        self._answered = time.monotonic()
+            self._say(str(error))
+        except TROUBLE_OF_ONE as error:
+            self._say(f"the published manifests are not used: {error}")
+        else:
+            self._failure = None
+            self._answered = time.monotonic()
+
+    def _say(self, failure: str) -> None:
+        if failure != self._failure:
+            _LOGGER.warning("%s", failure)
+        self._failure = failure
 
 
 def write_workspace(path: Path, sockets: Iterable[tuple[str, Path]]) -> None:

@@ -40,8 +40,11 @@ class ProcessLog:
             os.close(descriptor)
 
     def bound(self) -> None:
-        """Copies a log that has grown too long aside and empties it: its writer appends."""
-        with contextlib.suppress(FileNotFoundError):
+        """Copies a log that has grown too long aside and empties it: its writer appends.
+
+        What cannot be done now is tried at the next look.
+        """
+        with contextlib.suppress(OSError):
             if self._path.stat().st_size > self._longest_bytes:
                 aside = self._path.with_suffix(".log.1")
                 # On a full disk the log is emptied all the same.

@@ -26,6 +26,8 @@ _STABLE_SECONDS: Final = 30.0
 _CHECK_SECONDS: Final = 5.0
 _STARTING_CHECK_SECONDS: Final = 0.1
 _PENDING_CHECK_SECONDS: Final = 0.05
+# A full disk, no process left, a user that there cannot be.
+_REFUSALS: Final = (OSError, ValueError, OverflowError, subprocess.SubprocessError)
 
 
 class ManagedProcess:
@@ -87,7 +89,7 @@ class ManagedProcess:
         """Starts the process, or waits to try again where the system refuses it."""
         try:
             self._process = self._open()
-        except OSError as error:  # a full disk, no process left
+        except _REFUSALS as error:
             self.reason = f"it cannot be started: {error}"
             _LOGGER.warning("cannot start %s: %s", self.spec.name, error)
             self._try_later(time.monotonic())

@@ -60,7 +60,7 @@ class SealWatch:
         except ControlPlaneUnavailableError:
             return
         state = answer.get("state") if isinstance(answer, dict) else None
-        if state in set(SealState):
+        if isinstance(state, str) and state in set(SealState):
             self._state = state
 
     def start(self) -> None:

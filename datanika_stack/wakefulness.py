@@ -6,6 +6,7 @@ that asks for it (`wake_requests.py`); ticks are known beforehand
 (docs/decisions/0114-code-servers-sleep.md).
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,6 +15,7 @@ from datanika_manifest.automation import Schedule
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.ticks import needs_evaluation, next_tick
 
+_LOGGER: Final = logging.getLogger(__name__)
 _WAKES_BEFORE_TICK: Final = timedelta(seconds=30)
 
 
@@ -50,6 +52,7 @@ class Wakefulness:
         self._automation = automation
         self._idle_after = idle_after
         self._next_tick: datetime | None = None
+        self._is_tick_known = True
         self._is_computed = False
         self._used_at: datetime | None = None
 
@@ -59,9 +62,14 @@ class Wakefulness:
         return self._used_at
 
     def next_tick_at(self, now: datetime) -> datetime | None:
-        """Returns when the next tick is, as it was known before `now`."""
+        """Returns when the next tick is, as it was known before `now`; None also where nobody can say."""
         if not self._is_computed:
-            self._next_tick = next_tick(self._automation.schedules, after=now)
+            try:
+                self._next_tick = next_tick(self._automation.schedules, after=now)
+            except (ValueError, LookupError, OverflowError) as error:
+                # Publishing has checked the schedules, by what the control plane's machine knew.
+                _LOGGER.warning("a server sleeps no more, its next tick is unknown: %s", error)
+                self._is_tick_known = False
             self._is_computed = True
         return self._next_tick
 
@@ -79,6 +87,8 @@ class Wakefulness:
         if self._automation.is_watched or not self._idle_after:
             return True
         tick = self.next_tick_at(now)
+        if not self._is_tick_known:
+            return True
         if tick is not None and tick <= now:
             # The daemon evaluates it within the minute, which then counts as a use of its own.
             self._is_computed = False

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from datanika_manifest.automation import Schedule
 from datanika_stack.base_environment import base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
 from datanika_stack.locations import CodeLocation
+from datanika_stack.own_users import OwnUsers
 from datanika_stack.process_spec import ProcessState
+from datanika_stack.wakefulness import Automation
 
 LONG = "a" * 60
 LOCATIONS = [
@@ -83,6 +87,66 @@ def test_a_full_disk_is_outlived(servers: CodeServers, plan: CodeServerPlan) -> 
     publish(servers, list(LOCATIONS[:1]))
     assert list(workspace(plan)) == [LOCATIONS[0].name]
     assert not list(plan.dagster_home.glob(".workspace*"))
+
+
+class TestOneOrgsTrouble:
+    """What goes wrong with one org's definitions or process is no other's trouble."""
+
+    # A login needs a positive number: no command can be made for this one.
+    BROKEN = CodeLocation(0, "broken", "d" * 64, "token")
+
+    def test_the_others_are_served(
+        self, servers: CodeServers, plan: CodeServerPlan, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                publish(servers, [self.BROKEN, *LOCATIONS])
+        names = {process.spec.name for process in servers.processes()}
+        assert names == {"code_server_7", "code_server_8"}
+        assert [text for text in caplog.messages if "org_broken" in text] == [
+            "org_broken is left alone for now: an org's number is positive, not 0"
+        ]
+        said = json.loads((plan.dagster_home / "code_servers.json").read_text())["servers"]
+        assert said["org_broken"]["reason"] == "an org's number is positive, not 0"
+        assert said[LOCATIONS[0].name]["reason"] is None
+
+    def test_a_changed_manifest_of_it_neither(self, servers: CodeServers) -> None:
+        servers.sync([self.BROKEN])
+        servers.sync([replace(self.BROKEN, sha256="e" * 64), LOCATIONS[0]])
+        servers.tick()
+        assert [process.spec.name for process in servers.processes()] == ["code_server_7"]
+
+    def test_a_user_that_there_cannot_be(self, plan: CodeServerPlan) -> None:
+        made = CodeServers(replace(plan, uid_base=2**33))
+        made._users = OwnUsers(2**33)
+        try:
+            publish(made, [LOCATIONS[0]])
+            (process,) = made.processes()
+            assert process.state is ProcessState.WAITING
+            assert process.reason.startswith("it cannot be started: ")
+        finally:
+            for process in made.processes():
+                process.end(grace_seconds=0)
+
+    @pytest.mark.parametrize(
+        ("cron", "timezone"), [("0 0 30 2 *", "UTC"), ("0 0 * * *", "Europe/Atlantis")]
+    )
+    def test_an_org_whose_next_tick_nobody_can_tell_stays_awake(
+        self, plan: CodeServerPlan, cron: str, timezone: str
+    ) -> None:
+        schedule = Schedule(
+            id=1, name="odd", cron=cron, timezone=timezone, is_active=True,
+            asset_keys=(("acme", "warehouse", "raw", "planes"),),
+        )  # fmt: skip
+        odd = replace(LOCATIONS[0], automation=Automation(schedules=(schedule,)))
+        made = CodeServers(replace(plan, idle_after=timedelta(minutes=15)))
+        made.prepare()
+        try:
+            publish(made, [odd])
+            assert [process.spec.name for process in made.processes()] == ["code_server_7"]
+        finally:
+            for process in made.processes():
+                process.end(grace_seconds=0)
 
 
 class TestRestart:

@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,6 +171,48 @@ def test_an_org_waits_for_its_logins(dagster: DatabaseEndpoints, caplog: pytest.
     made.drop(ACME.org_id)
     nobody = DagsterLogins(dagster.provisioner.set(port=9), dagster.dagster, KEY)
     assert ReadyOrgs(nobody).of([ACME]) == []
+
+
+def test_an_org_that_comes_back_gets_its_logins_again(
+    logins: DagsterLogins, dagster: DatabaseEndpoints
+):
+    orgs = ReadyOrgs(logins)
+    assert orgs.of([ACME]) == [ACME]
+    assert orgs.of([]) == []
+    logins.drop(ACME.org_id)
+    assert orgs.of([ACME]) == [ACME]
+    for url in urls(dagster):
+        psycopg.connect(url).close()
+
+
+def test_one_org_without_logins_keeps_no_other_waiting(
+    logins: DagsterLogins, caplog: pytest.LogCaptureFixture
+):
+    broken = CodeLocation(0, "broken", "b" * 64, "token")
+    keyless = ReadyOrgs(DagsterLogins(make_url("postgresql+psycopg://h:9/d"), make_url("x://"), ""))
+    assert ReadyOrgs(logins).of([broken, ACME]) == [ACME]
+    assert keyless.of([ACME]) == []
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b'"no"', b""])
+def test_a_provisioner_that_says_something_else(short_dir: Path, answer: bytes):
+    path = short_dir / "odd.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def speak() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(answer + b"\n")
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    with pytest.raises(LoginsUnavailableError):
+        RemoteLogins(path).ensure(ACME)
+    thread.join(5)
+    listener.close()
 
 
 def test_over_the_socket(

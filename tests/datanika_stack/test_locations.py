@@ -113,3 +113,49 @@ def test_bad_answers_are_told_and_outlived(
     assert "IncompleteRead" in said[0]
     lists = [text for text in said if "published manifests" in text]
     assert len(lists) == 2, "once per kind of failure"
+
+
+def test_what_nobody_has_thought_of_ends_no_poller(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.sends = answer({"locations": [ENTRY]})
+    asked: list[int] = []
+
+    def stumbles(locations: list[CodeLocation]) -> list[CodeLocation]:
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise ValueError("a number is positive")
+        return locations
+
+    poller = LocationPoller(server.source, stumbles)
+    with caplog.at_level(logging.WARNING):
+        poller.start()
+        try:
+            assert wait_for(lambda: poller.latest == [GOOD], timeout_seconds=10)
+        finally:
+            poller.stop()
+    assert caplog.messages.count("the published manifests are not used: a number is positive") == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_poller_that_died_is_noticed_and_asks_again(server: Server) -> None:
+    server.sends = answer({"locations": [ENTRY]})
+    asked: list[int] = []
+
+    def dies_once(locations: list[CodeLocation]) -> list[CodeLocation]:
+        asked.append(len(asked))
+        if len(asked) == 1:
+            raise MemoryError
+        return locations
+
+    poller = LocationPoller(server.source, dies_once)
+    poller.start()
+    try:
+        assert wait_for(poller.is_stale, timeout_seconds=10)
+        poller.keep_asking()
+        assert wait_for(lambda: poller.latest == [GOOD], timeout_seconds=10)
+        assert not poller.is_stale()
+    finally:
+        poller.stop()
+    poller.keep_asking()
+    assert poller.is_stale(), "it was stopped"
