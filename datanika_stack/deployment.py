@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from datanika_stack.base_environment import base_environment
@@ -36,6 +35,7 @@ from datanika_stack.provision import Provisioner
 from datanika_stack.provision_server import ProvisionServer, login_operations, warehouse_operations
 from datanika_stack.service_tokens import ServiceRole, mint
 from datanika_stack.settings import StackSettings, control_plane_variables
+from datanika_stack.stop_signals import calling
 
 _TICK_SECONDS: Final = 0.2
 _SLOW_TICK_SECONDS: Final = 1.0
@@ -210,15 +210,5 @@ def _secret_key(settings: StackSettings) -> str:
 def _until_told_to_stop() -> Iterator[threading.Event]:
     """Gives an event that SIGTERM or SIGINT sets."""
     stop = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        # Not here: the signal may have come while this thread holds the event's own lock.
-        threading.Thread(target=stop.set, daemon=True).start()
-
-    before = [signal.signal(number, handle) for number in numbers]
-    try:
+    with calling(stop.set, signal.SIGTERM, signal.SIGINT):
         yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

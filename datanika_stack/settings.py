@@ -144,6 +144,10 @@ class StackSettings(BaseSettings):
     code_server_socket_dir: Path | None = Field(
         default=None, description="Where code servers listen; shared by webserver and daemon."
     )
+    worker_sockets: Path | None = Field(
+        default=None,
+        description="Where worker hosts listen; `datanika workers` looks there. Default: the home's.",
+    )
     code_server_idle_minutes: float = Field(
         default=15,
         ge=0,

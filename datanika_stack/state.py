@@ -6,13 +6,16 @@ process dies, however it dies.
 
 import fcntl
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from datanika_stack.layout import Home
 from datanika_stack.private_files import write_private
 from datanika_stack.process_spec import ProcessInfo
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass
@@ -20,7 +23,8 @@ class StackState:
     """The content of `supervisor.json`.
 
     Attributes:
-        state: `starting`, `running`, `degraded` or `stopping`; `stopped` where nothing runs.
+        state: `starting`, `running`, `restarting` (a worker host is being replaced, all is served),
+            `degraded` or `stopping`; `stopped` where nothing runs.
         phase: What it does just now, for people.
         isolation: A level of the worker host's fence.
         isolation_reason: Why not a higher one.
@@ -49,6 +53,33 @@ class StackState:
     def write(self, home: Home) -> None:
         """Replaces the state file."""
         write_private(home.state_file, json.dumps(asdict(self), indent=2) + "\n")
+
+
+class StateFile:
+    """Keeps `supervisor.json` as a supervisor says; what cannot be written now is tried again.
+
+    Args:
+        home: Whose.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._written: StackState | None = None
+        self._is_written = True
+
+    def write(self, state: StackState) -> None:
+        """Replaces the file if anything has changed since."""
+        if state == self._written:
+            return
+        try:
+            state.write(self._home)
+        except OSError as error:
+            if self._is_written:
+                _LOGGER.warning("cannot write %s: %s", self._home.state_file, error)
+            self._is_written = False
+        else:
+            self._is_written = True
+            self._written = state.copy()
 
 
 def read_state(home: Home) -> StackState | None:

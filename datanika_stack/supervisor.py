@@ -4,13 +4,11 @@ It decides nothing about tenants and executes nothing of theirs: it starts proce
 """
 
 import contextlib
-import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType
 from typing import Final
 
 import psutil
@@ -36,9 +34,9 @@ from datanika_stack.process_tree import adopt_orphans, end_all, is_alive, reap_o
 from datanika_stack.processes import ManagedProcess
 from datanika_stack.seal import UNSEALED, SealWatch, hint_of
 from datanika_stack.stack_plan import StackPlan
-from datanika_stack.state import StackState
+from datanika_stack.state import StackState, StateFile
+from datanika_stack.stop_signals import calling
 
-_LOGGER: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.1
 _SLOW_TICK_SECONDS: Final = 1.0
 _WORKER_HOSTS: Final = "worker_hosts"
@@ -75,8 +73,7 @@ class Supervisor:
         self._next_slow_tick = 0.0
         self._was_ready = False
         self._state = _first_state(plan)
-        self._written: StackState | None = None
-        self._is_state_written = True
+        self._file = StateFile(plan.home)
 
     def run(self) -> None:
         """Starts the stack and returns when it has been told to stop and everything is gone.
@@ -84,7 +81,7 @@ class Supervisor:
         Raises:
             StackError: It could not be started; whatever had been started is gone.
         """
-        with self._signals():
+        with calling(self.request_stop, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             try:
                 self._start()
                 if not self._stop.is_set():
@@ -187,6 +184,7 @@ class Supervisor:
         for cluster in self._clusters:
             cluster.tick()
         reap_orphans({process.pid for process in self._all_processes() if process.pid})
+        self._poller.keep_asking()
 
     def _judge(self) -> None:
         core = [*self._processes.values(), *self._worker_hosts.core()]
@@ -198,7 +196,8 @@ class Supervisor:
         if self._was_ready:
             # An org's code server that ends again and again is that org's trouble alone.
             is_whole = is_serving and not self._poller.is_stale()
-            self._state.state = "running" if is_whole else "degraded"
+            at_best = "restarting" if self._worker_hosts.is_restarting else "running"
+            self._state.state = at_best if is_whole else "degraded"
             self._notice_seal()
         self._save()
 
@@ -258,36 +257,11 @@ class Supervisor:
             self._report(phase)
 
     def _save(self) -> None:
-        """Writes the state file if anything in it has changed; the next call tries what fails."""
+        """Writes the state file if anything in it has changed."""
         clusters = [info for cluster in self._clusters if (info := cluster.info())]
         self._state.processes = clusters + self._servers.infos(self._state.started_at)
         self._state.processes += [process.info() for process in self._all_processes()]
-        if self._state == self._written:
-            return
-        try:
-            self._state.write(self._plan.home)
-        except OSError as error:
-            if self._is_state_written:
-                _LOGGER.warning("cannot write %s: %s", self._plan.home.state_file, error)
-            self._is_state_written = False
-        else:
-            self._is_state_written = True
-            self._written = self._state.copy()
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def handle(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            # Not here: the signal may have come while this thread holds the event's own lock.
-            threading.Thread(target=self.request_stop, daemon=True).start()
-
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = [signal.signal(number, handle) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+        self._file.write(self._state)
 
 
 def _first_state(plan: StackPlan) -> StackState:

@@ -73,8 +73,17 @@ class WorkerHosts:
         return list(self._hosts)
 
     def core(self) -> list[ManagedProcess]:
-        """Returns the one that must run."""
-        return self._hosts[-1:]
+        """Returns the one that must run: until another one serves, the one that it replaces."""
+        return self._hosts[-2:-1] if self.is_restarting else self._hosts[-1:]
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether one that serves is being replaced by one that does not serve yet."""
+        if len(self._hosts) < 2:
+            return False
+        before, newest = self._hosts[-2:]
+        is_first_start = newest.state is ProcessState.STARTING and newest.restarts == 0
+        return is_first_start and before.state is ProcessState.RUNNING
 
     def tick(self) -> None:
         """Looks at them, starts another one where that was asked for, lets those before it drain."""

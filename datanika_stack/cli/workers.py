@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from datanika_dagster.launcher.host import client
-from datanika_dagster.launcher.host.client import KnownHost
 from datanika_stack.cli.stack import HomeOption
 from datanika_stack.layout import Home
 from datanika_stack.settings import StackSettings
@@ -36,7 +35,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Show the worker hosts and what runs on them."""
-    hosts = _hosts(_place(home))
+    hosts = client.hosts_in(_sockets(home))
     if as_json:
         typer.echo(json.dumps([dict(host.info) for host in hosts], indent=2))
         return
@@ -52,14 +51,19 @@ def list_(
 
 def restart(home: HomeOption = None) -> None:
     """Start another worker host, and end those before it when their runs have ended."""
-    place = _place(home)
-    before = {host.info["pid"] for host in _hosts(place)}
+    sockets = _sockets(home)
+    before = {host.info["pid"] for host in client.hosts_in(sockets)}
     if not before:
-        _fail(f"no worker host runs in {place.path}")
-    request_restart(place.worker_sockets_dir)
+        _fail(f"no worker host listens in {sockets}")
+    if sockets != _place(home).worker_sockets_dir:
+        _fail(
+            f"the worker hosts in {sockets} are kept by no `datanika up`: start another one there, "
+            "then send SIGTERM to those before it (docs/operations.md, worker hosts)"
+        )
+    request_restart(sockets)
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        serving = {host.info["pid"] for host in _hosts(place) if not host.is_draining}
+        serving = {host.info["pid"] for host in client.hosts_in(sockets) if not host.is_draining}
         if serving and not serving & before:
             _console.print("Restarted; runs that are on their way go on.")
             return
@@ -71,8 +75,10 @@ def _place(home: Path | None) -> Home:
     return Home.at(home or StackSettings().home)
 
 
-def _hosts(place: Home) -> list[KnownHost]:
-    return client.hosts_in(place.worker_sockets_dir)
+def _sockets(home: Path | None) -> Path:
+    """Returns where the hosts listen: in the home that was asked for, else as the environment says."""
+    given = StackSettings().worker_sockets if home is None else None
+    return given or _place(home).worker_sockets_dir
 
 
 def _fail(message: str) -> NoReturn:

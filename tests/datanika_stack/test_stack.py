@@ -180,6 +180,20 @@ def test_a_killed_process_comes_back(stack: Stack, name: str) -> None:
     wait(lambda: stack.status().state == "running")
 
 
+def test_replacing_the_worker_host_is_no_trouble(stack: Stack) -> None:
+    wait(lambda: stack.status().state == "running")
+    command = [Path(sys.executable).parent / "datanika", "workers", "restart"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+    seen = set()
+    with subprocess.Popen([*command, "--home", stack.home.path], env=environment) as restart:
+        while restart.poll() is None:
+            seen.add(stack.status().state)
+            time.sleep(0.05)
+    assert restart.returncode == 0
+    assert seen == {"running", "restarting"}
+    wait(lambda: stack.status().state == "running")
+
+
 def test_env_opens_the_dagster_instance(stack: Stack) -> None:
     exported = stack.command("env").stdout
     script = f"{exported}\nexec {sys.executable} -m dagster instance info"

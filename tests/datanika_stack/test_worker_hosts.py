@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from datanika_dagster.launcher.host import client, sealed_memory
 from datanika_dagster.launcher.host.protocol import Launch, Status
+from datanika_stack.cli.main import app
 from datanika_stack.process_spec import ProcessSpec, ProcessState
 from datanika_stack.worker_hosts import WorkerHosts, host_answers, request_restart
 from tests.datanika_dagster.support.waiting import wait_for
@@ -53,7 +55,7 @@ def hosts(short_dir: Path, sockets: Path):
 def serves(hosts: WorkerHosts) -> None:
     def look() -> bool:
         hosts.tick()
-        return hosts.core()[0].state is ProcessState.RUNNING
+        return hosts.processes()[-1].state is ProcessState.RUNNING
 
     wait_for(look)
 
@@ -75,14 +77,46 @@ def status(path: Path, run_id: str) -> str:
 def test_a_restart_starts_another_and_lets_the_first_drain(hosts: WorkerHosts, sockets: Path):
     first = launch(sockets, "long", seconds=4)
     request_restart(sockets)
+    assert not hosts.is_restarting
     wait_for(lambda: hosts.tick() or len(hosts.processes()) == 2)
+    # Nothing is missing meanwhile: the one that is replaced takes what comes.
+    assert hosts.is_restarting
+    assert [host.state for host in hosts.core()] == [ProcessState.RUNNING]
     serves(hosts)
+    assert not hosts.is_restarting
     wait_for(lambda: hosts.tick() or client.hosts_in(sockets)[-1].is_draining)
     second = launch(sockets, "short")
     assert second != first
     assert status(first, "long") == "RUNNING"
     wait_for(lambda: hosts.tick() or len(hosts.processes()) == 1)
     assert [host.path for host in client.hosts_in(sockets)] == [second]
+
+
+def test_a_new_host_that_does_not_start_is_no_restart(hosts: WorkerHosts, sockets: Path):
+    request_restart(sockets)
+    wait_for(lambda: hosts.tick() or len(hosts.processes()) == 2)
+    newest = hosts.processes()[-1]
+    wait_for(lambda: newest.pid is not None)
+    os.kill(newest.pid, signal.SIGKILL)
+    wait_for(lambda: hosts.tick() or newest.restarts == 1)
+    assert not hosts.is_restarting
+    assert hosts.core() == [newest]
+    assert newest.state is not ProcessState.RUNNING
+
+
+def test_the_command_looks_where_the_environment_says(
+    hosts: WorkerHosts, sockets: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("DATANIKA_WORKER_SOCKETS", str(sockets))
+    listed = CliRunner().invoke(app, ["workers", "list", "--json"])
+    assert [host["host"] for host in json.loads(listed.stdout)] == ["host_1"]
+    elsewhere = CliRunner().invoke(app, ["workers", "list", "--json", "--home", str(tmp_path)])
+    assert json.loads(elsewhere.stdout) == []
+    # Nobody would answer: who keeps these hosts is not a stack of this machine's user.
+    refused = CliRunner().invoke(app, ["workers", "restart"])
+    assert refused.exit_code == 1
+    assert "SIGTERM" in refused.stderr
+    assert not (sockets / "restart").exists()
 
 
 def test_a_killed_host_is_started_again(hosts: WorkerHosts, sockets: Path):
