@@ -74,7 +74,7 @@ INTERNAL_ROUTERS: list[APIRouter] = [
     runs.internal,
 ]
 ROOT_ROUTERS: list[APIRouter] = [system.router, oauth.root]
-# Run when a deleted org comes back without its secrets.
+# Run when a deleted org comes back.
 RESTORATIONS = Restorations((provision_again,))
 # Asked before a resource is deleted, in the order in which people want to read what uses it.
 USAGES = Usages(

@@ -1,6 +1,6 @@
 """Background work of the control plane: `python -m control_plane.worker`.
 
-Provisions warehouses, follows the runs and removes what has expired. Several may run at once: rows
+Provisions warehouses and closes those of deleted orgs, follows the runs and removes what has expired. Several may run at once: rows
 are locked with `SKIP LOCKED`, and every step can be repeated.
 """
 
@@ -23,6 +23,7 @@ from control_plane.keys.maintenance import KeyMaintenance
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.reconciliation import RunReconciler
 from control_plane.settings import Settings, get_settings
+from control_plane.warehouses.closing import Closing
 from control_plane.warehouses.provisioner import Provisioner
 from control_plane.warehouses.service import provision_warehouses
 
@@ -94,6 +95,7 @@ def make_worker(settings: Settings) -> Worker:
     reconciler = RunReconciler(factory, DagsterClient(settings.dagster_url, token))
     jobs: dict[str, Callable[[], object]] = {
         "warehouses": lambda: provision_warehouses(factory, vault, provisioner),
+        "deleted orgs": Closing(factory, provisioner).run_if_due,
         "runs": reconciler.run_once,
         "housekeeping": Housekeeping(factory).run_if_due,
         "keys": KeyMaintenance(factory, vault).run_once,

@@ -71,7 +71,7 @@ class Provisioner:
         self._name_key = name_key.encode()
 
     def ensure_warehouse(self, org_id: int) -> Warehouse:
-        """Makes what is missing of the org's warehouse and sets fresh passwords.
+        """Makes what is missing of the org's warehouse, sets fresh passwords, opens what was closed.
 
         Args:
             org_id: The org.
@@ -87,6 +87,7 @@ class Provisioner:
         password, readonly_password = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self._connect() as connection:
             self._ensure_roles(connection, name)
+            _reopen(connection, f"{name}_bi")
             _set_password(connection, name, password)
             _set_password(connection, readonly, readonly_password)
             _ensure_database(connection, name)
@@ -113,6 +114,18 @@ class Provisioner:
             _run(connection, "GRANT {} TO {}", f"{name}_read", user)
             _set_password(connection, user, password)
         return Reader(user, password)
+
+    def close_reader(self, org_id: int) -> None:
+        """Shuts out the people of an org that is deleted, and ends their sessions."""
+        with self._connect() as connection:
+            _close(connection, f"{self._name(org_id)}_bi")
+
+    def close_logins(self, org_id: int) -> None:
+        """Shuts everybody out of an org's warehouse; its data and roles stay for `ensure_warehouse`."""
+        name = self._name(org_id)
+        with self._connect() as connection:
+            for login in (f"{name}_bi", f"{name}_ro", name):
+                _close(connection, login)
 
     def drop_warehouse(self, org_id: int) -> None:
         """Removes the org's database, with all data in it, and its roles."""
@@ -154,6 +167,24 @@ def _ensure_role(connection: psycopg.Connection, name: str, connections: int) ->
     if not _exists(connection, "pg_roles", "rolname", name):
         _run(connection, "CREATE ROLE {} LOGIN NOCREATEDB NOCREATEROLE", name)
     _run(connection, f"ALTER ROLE {{}} LOGIN CONNECTION LIMIT {connections}", name)
+
+
+def _reopen(connection: psycopg.Connection, login: str) -> None:
+    """Lets a login in again, with the password that it had."""
+    if _exists(connection, "pg_roles", "rolname", login):
+        _run(connection, "ALTER ROLE {} LOGIN", login)
+
+
+def _close(connection: psycopg.Connection, login: str) -> None:
+    if not _exists(connection, "pg_roles", "rolname", login):
+        return
+    _run(connection, "ALTER ROLE {} NOLOGIN", login)
+    # Only a member may end a role's sessions.
+    _run(connection, "GRANT {} TO CURRENT_USER", login)
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity(NULL) WHERE usesysid = %s::regrole",
+        [login],
+    )
 
 
 def _limit(connection: psycopg.Connection, role: str, statement_timeout: str) -> None:

@@ -51,8 +51,18 @@ def warehouse_operations(provisioner: Provisioner, logins: DagsterLogins) -> Ope
 
     Args:
         provisioner: Does the work.
-        logins: An org whose warehouse is dropped is gone for good, and so are its logins.
+        logins: Those of an org whose warehouse is closed or dropped go, too.
     """
+
+    def close_reader(request: Request) -> dict[str, Any]:
+        provisioner.close_reader(request.org_id)
+        return {}
+
+    def close_logins(request: Request) -> dict[str, Any]:
+        provisioner.close_logins(request.org_id)
+        # Nothing is theirs, and whoever keeps code servers has them made again.
+        logins.drop(request.org_id)
+        return {}
 
     def drop(request: Request) -> dict[str, Any]:
         provisioner.drop_warehouse(request.org_id)
@@ -66,6 +76,8 @@ def warehouse_operations(provisioner: Provisioner, logins: DagsterLogins) -> Ope
         "create_reader": lambda request: {
             "reader": as_message(provisioner.create_reader(request.org_id))
         },
+        "close_reader": close_reader,
+        "close_logins": close_logins,
         "drop_warehouse": drop,
     }
 

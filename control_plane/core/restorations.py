@@ -1,4 +1,4 @@
-"""What has to be made anew when a deleted org comes back without its secrets.
+"""What has to be made anew when a deleted org comes back: its logins are closed, its secrets maybe gone.
 
 Restoring an org is done far below the features that have lost something. Each of those has a
 function, `api.py` lists them, and whoever restores calls the list. This module knows none of them.

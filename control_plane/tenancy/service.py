@@ -31,6 +31,14 @@ class ActiveOrg:
 
 
 @dataclass(frozen=True)
+class DeletedOrg:
+    """An org that was deleted then, and is still there for whoever brings it back."""
+
+    id: int
+    deleted_at: datetime
+
+
+@dataclass(frozen=True)
 class PlatformOrg:
     """An org as platform operators see it: that it is there, and nothing that is inside."""
 
@@ -109,6 +117,14 @@ def list_active_orgs(session: Session) -> list[ActiveOrg]:
 def list_org_ids(session: Session) -> list[int]:
     """Returns the id of every org, also of suspended and deleted ones, for what cleans up."""
     return list(session.scalars(text("SELECT org_id FROM all_orgs() ORDER BY org_id")))
+
+
+def list_deleted_orgs(session: Session) -> list[DeletedOrg]:
+    """Returns every deleted org, for what is closed behind them."""
+    statement = (
+        "SELECT org_id, deleted_at FROM all_orgs() WHERE deleted_at IS NOT NULL ORDER BY org_id"
+    )
+    return [DeletedOrg(row.org_id, row.deleted_at) for row in session.execute(text(statement))]
 
 
 def get_active_org(session: Session, slug: str) -> ActiveOrg:

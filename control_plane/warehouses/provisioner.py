@@ -35,7 +35,7 @@ class Provisioner:
             Unavailable: The provisioner cannot be reached.
             Upstream: It refused or failed.
         """
-        return self._ask({"op": "ensure_warehouse", "org_id": org_id}, "warehouse")
+        return self._ask("ensure_warehouse", org_id)["warehouse"]
 
     def create_reader(self, org_id: int) -> dict[str, Any]:
         """Makes the org's read-only login for people, or gives it a fresh password.
@@ -44,18 +44,39 @@ class Provisioner:
             Unavailable: The provisioner cannot be reached.
             Upstream: It refused or failed.
         """
-        return self._ask({"op": "create_reader", "org_id": org_id}, "reader")
+        return self._ask("create_reader", org_id)["reader"]
 
-    def _ask(self, request: dict[str, Any], key: str) -> dict[str, Any]:
+    def close_reader(self, org_id: int) -> None:
+        """Closes the org's login for people and ends its sessions.
+
+        Raises:
+            Unavailable: The provisioner cannot be reached.
+            Upstream: It refused or failed.
+        """
+        self._ask("close_reader", org_id)
+
+    def close_logins(self, org_id: int) -> None:
+        """Closes all logins of the org's warehouse and drops those in Dagster's storage; data stay.
+
+        `ensure_warehouse` opens the warehouse again.
+
+        Raises:
+            Unavailable: The provisioner cannot be reached.
+            Upstream: It refused or failed.
+        """
+        self._ask("close_logins", org_id)
+
+    def _ask(self, operation: str, org_id: int) -> dict[str, Any]:
         if self.socket_path is None:
             raise Unavailable("This deployment has no warehouse provisioner.")
         try:
-            answer = json.loads(_exchange(self.socket_path, json.dumps(request).encode() + b"\n"))
+            request = json.dumps({"op": operation, "org_id": org_id}).encode() + b"\n"
+            answer = json.loads(_exchange(self.socket_path, request))
         except (OSError, ValueError):
             raise Unavailable("The warehouse provisioner does not answer.") from None
         if not answer.get("ok"):
             raise Upstream(f"The warehouse provisioner failed: {answer.get('error')}")
-        return cast("dict[str, Any]", answer[key])
+        return cast("dict[str, Any]", answer)
 
 
 def _exchange(path: Path, line: bytes) -> bytes:

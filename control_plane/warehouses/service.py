@@ -70,7 +70,7 @@ def _provision_one(
 
 
 def provision_again(session: Session, org_id: int) -> None:
-    """Has the passwords of an org's warehouse made anew: they were destroyed. Its data stay.
+    """Has an org's warehouse opened again, with fresh passwords: its logins are closed. Its data stay.
 
     Args:
         session: Inside the org, which comes back.

@@ -228,9 +228,15 @@ def test_over_the_socket(
         with pytest.raises(LoginsUnavailableError, match="not each other's"):
             remote.ensure(CodeLocation(31, "globex", "a", "t"))
         assert ask(short_dir / "logins" / "logins.sock", "drop_warehouse")["ok"] is False
+        # Deleted, for as long as nobody brings it back.
+        operations = warehouse_operations(provisioner, made)
+        operations["close_reader"](Request(31))
+        assert len(roles(stack_cluster)) == 2
+        operations["close_logins"](Request(31))
+        assert roles(stack_cluster) == []
+        remote.ensure(ACME)
         # Gone for good.
-        drop = warehouse_operations(provisioner, made)["drop_warehouse"]
-        drop(Request(31))
+        operations["drop_warehouse"](Request(31))
         assert roles(stack_cluster) == []
     finally:
         server.close()

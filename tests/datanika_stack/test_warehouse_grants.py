@@ -306,6 +306,64 @@ def test_provisioning_can_be_repeated_and_resumed(
         provisioner.drop_warehouse(4)
 
 
+class TestADeletedOrg:
+    """Its data stay; nobody enters until it comes back."""
+
+    @pytest.fixture
+    def made(self, provisioner: Provisioner) -> Iterator[Warehouse]:
+        yield provisioner.ensure_warehouse(5)
+        provisioner.drop_warehouse(5)
+
+    def test_people_go_first(
+        self, stack_cluster: EmbeddedPostgres, provisioner: Provisioner, made: Warehouse
+    ) -> None:
+        person = provisioner.create_reader(5)
+        of_person = stack_cluster.dsn(made.database, person.user, person.password)
+        with psycopg.connect(of_person, autocommit=True) as session:
+            session.execute("SELECT 1")
+            provisioner.close_reader(5)
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
+        with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+            psycopg.connect(of_person)
+        # What runs goes on to its end.
+        run(stack_cluster.dsn(made.database, made.user, made.password), "SELECT 1")
+
+    def test_then_everybody_and_all_come_back(
+        self, stack_cluster: EmbeddedPostgres, provisioner: Provisioner, made: Warehouse
+    ) -> None:
+        person = provisioner.create_reader(5)
+        logins = [
+            (made.user, made.password),
+            (made.readonly_user, made.readonly_password),
+            (person.user, person.password),
+        ]
+        writer = stack_cluster.dsn(made.database, made.user, made.password)
+        run(writer, "CREATE TABLE public.kept AS SELECT 7 AS a")
+        with psycopg.connect(writer, autocommit=True) as session:
+            session.execute("SELECT 1")
+            provisioner.close_logins(5)
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
+        for user, password in logins:
+            with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+                psycopg.connect(stack_cluster.dsn(made.database, user, password))
+        provisioner.close_logins(5)
+        again = provisioner.ensure_warehouse(5)
+        fresh = [
+            (again.user, again.password),
+            (again.readonly_user, again.readonly_password),
+            (person.user, person.password),
+        ]
+        for user, password in fresh:
+            found = run(stack_cluster.dsn(again.database, user, password), "SELECT a FROM kept")
+            assert found == [(7,)]
+
+    def test_without_a_warehouse(self, provisioner: Provisioner) -> None:
+        provisioner.close_reader(6)
+        provisioner.close_logins(6)
+
+
 def test_preparing_the_server_can_be_repeated(endpoints: DatabaseEndpoints) -> None:
     ensure_databases(endpoints)
     ensure_databases(endpoints)

@@ -88,7 +88,7 @@ class PlatformOrgService:
         Args:
             slug: Which org.
             vault: Wraps a new data key, where the old ones were destroyed.
-            restorations: What features make anew after their secrets were destroyed.
+            restorations: What features make anew.
 
         Raises:
             NotFound: No org has this slug.
@@ -106,7 +106,7 @@ class PlatformOrgService:
         secrets = OrgSecrets(self._session, row.id, vault)
         if not secrets.has_data_key():
             secrets.add_data_key()
-            restorations.run(self._session, row.id)
+        restorations.run(self._session, row.id)
         self._record("restore", row, old=old, new={"deleted_at": None})
         return row
 
