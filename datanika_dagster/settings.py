@@ -70,6 +70,12 @@ class Settings(BaseSettings):
         ge=1 << 16,
         description="So many bytes of what a step's job logs are kept.",
     )
+    run_log_days: float = Field(
+        default=90, ge=0, description="How long the output of runs is kept; 0: for ever."
+    )
+    run_log_gigabytes: float = Field(
+        default=10, ge=0, description="How much the output of all runs may take; 0: no limit."
+    )
     api_key: SecretStr | None = Field(
         default=None, description="An API key with run scope, for runs from a shell."
     )

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datanika_dagster.launcher import work_directories
+from datanika_dagster.launcher.host.log_retention import LogRetention, expire
 from datanika_dagster.settings import Settings
 
 RUN_LOGS = "run_logs"
@@ -21,16 +23,19 @@ class Places:
         work: Working directories.
         dagster_home: Where Dagster's own files are; None: this host has no runs.
         projects: Generated dbt projects, which jobs read.
+        keep: How long the output of runs stays.
     """
 
     work: Path
     dagster_home: Path | None
     projects: Path
+    keep: LogRetention = field(default_factory=LogRetention)
 
     @classmethod
     def of(cls, settings: Settings) -> "Places":
         """Returns the places that the settings name."""
-        return cls(settings.work_dir(), settings.dagster_home, settings.projects_dir())
+        keep = LogRetention(settings.run_log_days, settings.run_log_gigabytes)
+        return cls(settings.work_dir(), settings.dagster_home, settings.projects_dir(), keep)
 
     def make_work_dir(self, kind: str) -> Path:
         """Makes a private directory that is swept away when this host is gone."""
@@ -86,15 +91,22 @@ class Places:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(directory / f"{run_id}.log", flags, 0o600)
 
+    def tidy_up(self, living: Collection[str]) -> int:
+        """Removes what hosts that are gone have left, and output of runs that is kept no longer.
+
+        Args:
+            living: The runs that go on; the errand of a child of the host's own.
+        """
+        if self.work.is_dir():
+            work_directories.sweep(self.work)
+        if self.dagster_home is not None:
+            expire(
+                self.dagster_home / RUN_LOGS, self.dagster_home / COMPUTE_LOGS, self.keep, living
+            )
+        return 0
+
 
 def remove(directory: Path) -> int:
     """Removes a directory with all that is in it; the errand of a child of the host's own."""
     work_directories.remove(directory)
-    return 0
-
-
-def sweep(parent: Path) -> int:
-    """Removes what hosts that are gone have left; the errand of a child of the host's own."""
-    if parent.is_dir():
-        work_directories.sweep(parent)
     return 0

@@ -6,6 +6,7 @@ that says nothing must cost the others nothing. It holds no secret and opens no 
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
@@ -19,7 +20,6 @@ from typing import Any
 from datanika_dagster import settings
 from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.fence import Fence
-from datanika_dagster.launcher.host import places
 from datanika_dagster.launcher.host.children import Children
 from datanika_dagster.launcher.host.connection import Closed, Connection, uid_of
 from datanika_dagster.launcher.host.ground import Bodies, Ground
@@ -39,6 +39,7 @@ from datanika_dagster.launcher.host.protocol import (
     descriptors_of,
     read_request,
 )
+from datanika_dagster.launcher.host.upkeep import Upkeep
 
 _LOGGER = logging.getLogger(__name__)
 MAXIMUM_CONNECTIONS = 500
@@ -66,6 +67,7 @@ class Host:
         )
         self._runs = HostedRuns(self._ground, self._connect_run)
         self._jobs = HostedJobs(self._ground, self._tell)
+        self._upkeep = Upkeep(self._ground)
         self._is_draining = False
         self._is_ending = False
         self._wake, self._woken = socket.socketpair()
@@ -78,12 +80,12 @@ class Host:
             OSError: It cannot listen there.
         """
         self._listen()
-        self._ground.errand(lambda: places.sweep(self._ground.places.work))
         while not (self._is_draining and len(self._children) == 0):
             for key, events in self._selector.select(self._pause_seconds()):
                 self._survive(lambda key=key, events=events: self._handle(key.fileobj, events))
             self._survive(self._children.do_what_is_due)
             self._survive(self._children.watch)
+            self._survive(self._upkeep.do_what_is_due)
         with contextlib.suppress(OSError):
             self._path.unlink()
 
@@ -116,9 +118,9 @@ class Host:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
 
-    def _pause_seconds(self) -> float | None:
-        due = self._children.next_due()
-        return None if due is None else max(0.0, due - time.monotonic())
+    def _pause_seconds(self) -> float:
+        due = min(self._children.next_due() or math.inf, self._upkeep.due_at)
+        return max(0.0, due - time.monotonic())
 
     def _handle(self, ready: Any, events: int) -> None:
         if ready is self._woken:
