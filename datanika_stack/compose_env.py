@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from datanika_stack.errors import StackError
-from datanika_stack.secrets import generate
+from datanika_stack.secrets import SET_AT_EACH_START, generate, variable_of
 from datanika_stack.service_tokens import ServiceRole, mint
 
 _TOKENS: Final = {
@@ -40,7 +40,10 @@ def compose_env() -> str:
 
 
 def renewed(text: str) -> str:
-    """Returns the text of a `.env` file with fresh service tokens and everything else as it was.
+    """Returns the text of a `.env` file with fresh service tokens, and all that this version needs.
+
+    Everything else is as it was. What is missing is made only where the next start sets it on the other
+    side, too; a key that opens data cannot be made anew.
 
     Args:
         text: The file as it is; its `DATANIKA_SECRET_KEY` signs the tokens.
@@ -51,9 +54,17 @@ def renewed(text: str) -> str:
     key = re.search(r"^DATANIKA_SECRET_KEY=[\"']?([^\"'\s]+)", text, re.MULTILINE)
     if key is None:
         raise StackError("the file has no DATANIKA_SECRET_KEY, which signs the service tokens")
-    kept = [line for line in text.splitlines() if line.split("=")[0].strip() not in _TOKENS]
-    tokens = _tokens(key[1])
-    return "\n".join([*kept, *(f"{name}={value}" for name, value in tokens.items()), ""])
+    fresh = _tokens(key[1]) | _missing(text)
+    kept = [line for line in text.splitlines() if line.split("=")[0].strip() not in fresh]
+    return "\n".join([*kept, *(f"{name}={value}" for name, value in fresh.items()), ""])
+
+
+def _missing(text: str) -> dict[str, str]:
+    """Returns what the file has no value for and can be given one at any time."""
+    made = vars(generate())
+    wanted = {variable_of(name): made[name] for name in SET_AT_EACH_START}
+    present = set(re.findall(r"^(\w+)\s*=[^\S\n]*\S", text, re.MULTILINE))
+    return {name: value for name, value in wanted.items() if name not in present}
 
 
 def _tokens(secret_key: str) -> dict[str, str]:

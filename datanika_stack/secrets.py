@@ -15,7 +15,7 @@ from datanika_stack.private_files import ensure_private, write_private
 
 # Passwords of roles, and the key of orgs' passwords, that each start sets to what is written here:
 # losing one loses nothing.
-_SET_AT_EACH_START: Final = (
+SET_AT_EACH_START: Final = (
     "owner_password",
     "app_password",
     "dagster_password",
@@ -75,10 +75,10 @@ def load(home: Home) -> Secrets:
     ensure_private(home.secrets_file)
     values = _parse(home.secrets_file.read_text())
     names = [field.name for field in fields(Secrets)]
-    missing = [_variable(name) for name in names if not values.get(_variable(name))]
+    missing = [variable_of(name) for name in names if not values.get(variable_of(name))]
     if missing:
         raise StackError(f"{home.secrets_file} lacks {', '.join(missing)}")
-    return Secrets(**{name: values[_variable(name)] for name in names})
+    return Secrets(**{name: values[variable_of(name)] for name in names})
 
 
 def _complete(home: Home) -> None:
@@ -87,16 +87,17 @@ def _complete(home: Home) -> None:
     text = home.secrets_file.read_text()
     values = _parse(text)
     fresh = vars(generate())
-    missing = {name: fresh[name] for name in _SET_AT_EACH_START if _variable(name) not in values}
+    missing = {name: fresh[name] for name in SET_AT_EACH_START if variable_of(name) not in values}
     if missing:
         write_private(home.secrets_file, text.rstrip("\n") + "\n" + _lines(missing))
 
 
 def _lines(values: Mapping[str, str]) -> str:
-    return "".join(f"{_variable(name)}={value}\n" for name, value in values.items())
+    return "".join(f"{variable_of(name)}={value}\n" for name, value in values.items())
 
 
-def _variable(field_name: str) -> str:
+def variable_of(field_name: str) -> str:
+    """Returns the variable that holds a field of `Secrets`."""
     return f"DATANIKA_{field_name.upper()}"
 
 

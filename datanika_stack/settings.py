@@ -167,6 +167,12 @@ class StackSettings(BaseSettings):
         ge=1 << 16,
         description="So many bytes of what a step's job logs are kept.",
     )
+    run_log_days: float = Field(
+        default=90, ge=0, description="How long the output of runs is kept; 0: for ever."
+    )
+    run_log_gigabytes: float = Field(
+        default=10, ge=0, description="How much the output of all runs may take; 0: no limit."
+    )
     dagster_home: Path | None = Field(
         default=None,
         validation_alias=AliasChoices("DAGSTER_HOME"),

@@ -157,6 +157,8 @@ class StackPlan:
             "DATANIKA_HOME": str(self.home.path),
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
             "DATANIKA_WORKER_UID_BASE": str(self.settings.worker_uid_base),
+            "DATANIKA_RUN_LOG_DAYS": str(self.settings.run_log_days),
+            "DATANIKA_RUN_LOG_GIGABYTES": str(self.settings.run_log_gigabytes),
             # A thread of its own would not survive the fork (Arrow's allocator, jemalloc).
             "JE_ARROW_MALLOC_CONF": "background_thread:false",
         }

@@ -1,5 +1,6 @@
 """docker-compose.yml: its schema and its promises; its commands run by hand in test_deployment."""
 
+import json
 import re
 import subprocess
 import sys
@@ -92,7 +93,39 @@ def test_the_control_plane_takes_over_what_the_user_sets(services: dict[str, Any
     for name in ("control-plane", "worker"):
         environment = services[name]["environment"]
         taken_over = {variable for variable, value in environment.items() if value is None}
-        assert taken_over == {*CONTROL_PLANE_VARIABLES, "DATANIKA_ENCRYPTION_KEYS"}
+        own = {"DATANIKA_ENCRYPTION_KEYS", "DATANIKA_ISOLATION"}
+        assert taken_over == {*CONTROL_PLANE_VARIABLES, *own}
+
+
+@pytest.mark.parametrize(
+    ("service", "names"),
+    [
+        ("code-servers", {"DATANIKA_CODE_SERVER_IDLE_MINUTES", "DATANIKA_WORKER_UID_BASE"}),
+        (
+            "worker-host",
+            {
+                "DATANIKA_WORKER_UID_BASE",
+                "DATANIKA_RUN_LOG_DAYS",
+                "DATANIKA_RUN_LOG_GIGABYTES",
+            },
+        ),
+    ],
+)
+def test_a_service_takes_over_what_the_user_sets_for_it(
+    services: dict[str, Any], service: str, names: set[str]
+) -> None:
+    environment = services[service]["environment"]
+    assert {name for name, value in environment.items() if value is None} == names
+
+
+def test_the_second_worker_host_is_another_one_of_the_first(services: dict[str, Any]) -> None:
+    first, second = services["worker-host"], services["worker-host-2"]
+    # It does not start by itself, and what it is asked for is the only difference.
+    assert second.pop("profiles") == ["second-worker-host"]
+    assert "profiles" not in first
+    as_first = json.loads(json.dumps(second).replace("host_2", "host_1"))
+    assert json.dumps(second).count("host_2") == 2
+    assert as_first == first
 
 
 def test_the_generated_env_has_what_it_requires() -> None:
@@ -127,6 +160,37 @@ def test_tokens_are_renewed_and_nothing_else(tmp_path: Path) -> None:
             for one in (new, old)
         )
         assert claims["sub"] == was["sub"]
+
+
+@pytest.mark.parametrize("left", ["", "DATANIKA_DAGSTER_LOGIN_KEY=\n"])
+def test_what_a_newer_version_needs_is_added_once(tmp_path: Path, left: str) -> None:
+    path = tmp_path / ".env"
+    lines = compose_env().splitlines(keepends=True)
+    older = [line for line in lines if not line.startswith("DATANIKA_DAGSTER_LOGIN_KEY=")]
+    path.write_text("".join(older) + left)
+    before = values("".join(older))
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["compose-env", "--renew", str(path)])
+        assert done.exit_code == 0, done.stderr
+        after = values(path.read_text())
+        assert after.keys() == values(compose_env()).keys()
+        assert len(after["DATANIKA_DAGSTER_LOGIN_KEY"]) >= 32
+        kept = before.keys() - {name for name in before if name.endswith("_TOKEN")}
+        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+        assert path.read_text().count("DATANIKA_DAGSTER_LOGIN_KEY") == 1
+        before = after
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DATANIKA_WAREHOUSE_NAME_KEY", "DATANIKA_ENCRYPTION_KEYS", "DATANIKA_POSTGRES_PASSWORD"],
+)
+def test_what_opens_data_is_never_made_anew(tmp_path: Path, name: str) -> None:
+    path = tmp_path / ".env"
+    lines = compose_env().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith(f"{name}=")))
+    assert CliRunner().invoke(app, ["compose-env", "--renew", str(path)]).exit_code == 0
+    assert name not in path.read_text()
 
 
 def test_a_file_without_the_key_is_left_alone(tmp_path: Path) -> None:

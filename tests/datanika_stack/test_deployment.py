@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import yaml
 
+from datanika_dagster.launcher import host_choice
+from datanika_dagster.settings import Settings
 from datanika_stack.compose_env import compose_env
 from datanika_stack.health import http_answers, socket_accepts
 from datanika_stack.layout import PROJECT_ROOT
@@ -213,6 +215,33 @@ def test_a_new_org_gets_its_warehouse(deployment: Deployment) -> None:
     headers = {"Authorization": f"Bearer {signed_up['access_token']}"}
     url = f"{base}/orgs/{signed_up['org']['slug']}/warehouse"
     wait(lambda: get(url, headers)["state"] == "ready")
+
+
+def workers(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """What `datanika workers list` says in a container that mounts the sockets."""
+    command = deployment.command(["datanika", "workers", "list", "--json"])
+    done = subprocess.run(
+        command, env=deployment.environment("daemon"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {host["host"]: host for host in json.loads(done.stdout)}
+
+
+def test_a_second_worker_host_takes_over(deployment: Deployment) -> None:
+    """The procedure of docs/operations.md, worker hosts."""
+    wait(lambda: deployment.is_healthy("worker-host"))
+    deployment.start("worker-host-2")
+    wait(lambda: deployment.is_healthy("worker-host-2"))
+    assert workers(deployment).keys() == {"host_1", "host_2"}
+    settings = Settings(worker_sockets=deployment.root / "run" / "workers")
+    # SIGTERM: it starts nothing more, and ends with its last child.
+    deployment.end("worker-host")
+    assert [host.name for host in host_choice.available(settings)] == ["host_2"]
+    assert not deployment.is_healthy("worker-host")
+    deployment.start("worker-host")
+    wait(lambda: deployment.is_healthy("worker-host"))
+    deployment.end("worker-host-2")
+    assert workers(deployment).keys() == {"host_1"}
 
 
 def age(heartbeat: Path) -> None:

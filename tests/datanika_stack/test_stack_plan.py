@@ -60,6 +60,15 @@ def variables_of(settings: type[BaseSettings]) -> set[str]:
     return names
 
 
+def test_the_worker_host_learns_how_long_output_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATANIKA_RUN_LOG_DAYS", "7")
+    plan = StackPlan.make(Home.at(tmp_path), 8700, "127.0.0.1", StackSettings())
+    given = plan.worker_host("host_1").environment
+    assert (given["DATANIKA_RUN_LOG_DAYS"], given["DATANIKA_RUN_LOG_GIGABYTES"]) == ("7.0", "10.0")
+
+
 class TestEnvironmentOfTheControlPlane:
     def test_every_setting_has_one_giver(self) -> None:
         taken_over = set(CONTROL_PLANE_VARIABLES)
