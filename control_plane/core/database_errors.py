@@ -17,6 +17,7 @@ RETRY_AFTER_SECONDS = 1
 CONTENDED = frozenset({"40001", "40P01", "55P03"})
 # query_canceled (the statement timeout), too_many_connections
 OVERLOADED = frozenset({"57014", "53300"})
+DISK_FULL = "53100"
 # unique_violation, foreign_key_violation, exclusion_violation
 CLASHES = frozenset({"23505", "23503", "23P01"})
 # Classes: connection exception; operator intervention, such as a shutdown.
@@ -44,6 +45,10 @@ def _unavailable(error: DBAPIError, state: str) -> Unavailable | None:
         return Unavailable("Somebody else is changing the same thing; try again in a moment.")
     if state in OVERLOADED:
         return Unavailable("The database is too busy for this; try again in a moment.")
+    if state == DISK_FULL:
+        return Unavailable(
+            "The database's disk is full: nothing can be written until it has space."
+        )
     # psycopg has no state for an error of the connection itself.
     is_connection = isinstance(error, OperationalError) and not state
     if is_connection or error.connection_invalidated or state.startswith(GONE):

@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from datanika_dagster.errors import ExecutionError
+from datanika_dagster.launcher import full_disk
 from datanika_dagster.launcher.job import Job, JobError, Secrets
 
 JOBS: dict[str, str] = {
@@ -63,14 +64,23 @@ def invoke(kind: str, job: Job, payload: dict[str, Any], secrets: Secrets) -> Ou
     try:
         return Outcome(value=_entry(kind)(job, payload, secrets))
     except JobError as error:
+        if full_disk.is_cause_of(error):
+            return _DISK_FULL
         return Outcome(
             error={"code": error.code, "message": error.message, "field": error.field},
             is_retryable=error.is_retryable,
         )
     except Exception as error:  # noqa: BLE001 - the process ends with this; nothing goes on
+        if full_disk.is_cause_of(error):
+            return _DISK_FULL
         # The class and the message only: a traceback would show values, secrets among them.
         message = f"{type(error).__name__}: {error}"
         return Outcome(error={"code": "job.failed", "message": message, "field": None})
+
+
+_DISK_FULL = Outcome(
+    error={"code": "job.disk_full", "message": full_disk.MESSAGE, "field": None}, is_retryable=True
+)
 
 
 def _entry(kind: str) -> Entry:

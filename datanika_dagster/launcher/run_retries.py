@@ -31,6 +31,8 @@ from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
 
 LATELY: Final = timedelta(minutes=15)
 _LOOK_SECONDS: Final = 2.0
+_MARK_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.05
 _PASSING: Final = (
     DagsterUserCodeUnreachableError,
     DagsterCodeLocationLoadError,
@@ -68,12 +70,13 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
     def _retry(
         self, workspace_context: Any, records: Sequence[RunRecord], logger: logging.Logger
     ) -> Iterator[None]:
-        for run in (record.dagster_run for record in records):
-            has_failed = run.status is DagsterRunStatus.FAILURE
-            if not has_failed or run.run_id in self._settled:
+        for record in records:
+            run = record.dagster_run
+            if run.status is not DagsterRunStatus.FAILURE or run.run_id in self._settled:
                 continue
             yield
             try:
+                run = _marked(workspace_context.instance, record)
                 if should_retry(run, workspace_context.instance):
                     retry_run(run, workspace_context)
             except _PASSING as error:
@@ -82,6 +85,19 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
             except Exception as error:  # noqa: BLE001 - one run's trouble, not all's
                 _give_up(workspace_context.instance, run, error, logger)
             self._settled.add(run.run_id)
+
+
+def _marked(instance: DagsterInstance, record: RunRecord) -> DagsterRun:
+    """Returns a run with what its reporter says of a retry, which comes just after its status.
+
+    Dagster would else add the same tag a second time; one whose reporter was killed has none.
+    """
+    run = record.dagster_run
+    until = record.update_timestamp.replace(tzinfo=UTC).timestamp() + _MARK_SECONDS
+    while WILL_RETRY_TAG not in run.tags and 0 < until - time.time() < _MARK_SECONDS:
+        time.sleep(_POLL_SECONDS)
+        run = instance.get_run_by_id(run.run_id) or run
+    return run
 
 
 def _failed_lately(instance: DagsterInstance) -> Sequence[RunRecord]:

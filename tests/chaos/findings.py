@@ -13,7 +13,7 @@ from control_plane.runs.status import PUBLIC_STATUS
 from tests.chaos.site import Site
 from tests.chaos.tenant import APPENDED, MODEL, SCHEMA, SOURCE_SCHEMA, UPLOADS, Tenant
 
-_TAG: Final = "(select value from run_tags t where t.run_id = r.run_id and t.key = %s)"
+_TAG: Final = "(select max(value) from run_tags t where t.run_id = r.run_id and t.key = %s)"
 SCHEDULE_TAG: Final = "dagster/schedule_name"
 DUE_TAG: Final = ".dagster/scheduled_execution_time"
 PARENT_TAG: Final = "dagster/parent_run_id"

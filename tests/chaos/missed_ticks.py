@@ -18,7 +18,7 @@ from tests.end_to_end.conftest import wait_until
 MISSED_TICKS: Final = "missed_ticks"
 _SEEN_SECONDS: Final = 60.0
 _MADE_UP_SECONDS: Final = 40.0
-_TAG: Final = "(select value from run_tags t where t.run_id = r.run_id and t.key = %s)"
+_TAG: Final = "(select max(value) from run_tags t where t.run_id = r.run_id and t.key = %s)"
 
 
 def play_missed_ticks(site: Site, dice: random.Random, *, runs: int) -> Round:

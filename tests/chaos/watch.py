@@ -10,7 +10,7 @@ from datanika_dagster.tags import WORKER_TAG
 from tests.chaos.site import UNFINISHED, Site
 
 RIGHT_SECONDS: Final = 30.0
-_TAG: Final = "(select value from run_tags t where t.run_id = r.run_id and t.key = %s)"
+_TAG: Final = "(select max(value) from run_tags t where t.run_id = r.run_id and t.key = %s)"
 
 
 class Watch:

@@ -77,6 +77,7 @@ def test_a_deadlock_is_503_with_retry_after(app_engine: Engine):
         ("SET LOCAL statement_timeout = 50", "SELECT pg_sleep(5)"),
         ("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$",),
         ("DO $$ BEGIN RAISE SQLSTATE '55P03'; END $$",),
+        ("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$",),
         ("SELECT pg_terminate_backend(pg_backend_pid())",),
     ],
 )
