@@ -13,17 +13,18 @@ from typing import Any, Self
 import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, DagsterRun
 from dagster._core.errors import DagsterRunAlreadyExists
+from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster._time import get_current_datetime
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.exc import IntegrityError
 
-from datanika_dagster import run_signals, settings
+from datanika_dagster import run_progress, run_signals, settings
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
 from datanika_dagster.tags import MACHINERY_PREFIXES, WORKER_TAG
@@ -84,10 +85,37 @@ class StampingRunStorage(PostgresRunStorage):
     def handle_run_event(
         self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None
     ) -> None:
-        """Stores a run's new status; where it is an end, a place in the queue has become free."""
-        super().handle_run_event(run_id, event, update_timestamp)
-        if event.event_type in ENDINGS:
-            run_signals.send(self)
+        """Stores a run's new status, if it may still have it.
+
+        Where it is an end, a place in the queue has become free. Of several ends the first counts.
+        """
+        if event.event_type in run_progress.NOT_AFTER:
+            self._go_on(run_id, event.event_type, update_timestamp or get_current_datetime())
+            return
+        if event.event_type not in ENDINGS:
+            super().handle_run_event(run_id, event, update_timestamp)
+            return
+        run = self._get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            super().handle_run_event(run_id, event, update_timestamp)
+        run_signals.send(self)
+
+    def claim(self, run_id: str) -> bool:
+        """Makes this process the one that executes a run that is starting.
+
+        Returns:
+            False where it is not starting any more, or another process has done so before.
+        """
+        with self.connect() as connection:
+            return bool(
+                connection.execute(db.text(run_progress.CLAIM), {"run_id": run_id}).rowcount
+            )
+
+    def is_claimed(self, run_id: str) -> bool:
+        """Tells whether some process has begun to execute a run."""
+        with self.connect() as connection:
+            found = connection.execute(db.text(run_progress.IS_CLAIMED), {"run_id": run_id})
+            return found.first() is not None
 
     def has_run_stats_index_cols(self) -> bool:
         """Tells whether these columns are there; they stay, and each question reads the catalogue."""
@@ -112,6 +140,27 @@ class StampingRunStorage(PostgresRunStorage):
         with self.connect() as connection:
             for statement in OWNER_TABLES:
                 connection.execute(db.text(statement))
+
+    def _go_on(self, run_id: str, event_type: DagsterEventType, at: datetime) -> None:
+        """As `SqlRunStorage.handle_run_event` (dagster 1.13.27), but only from where it may."""
+        run = self._get_run_by_id(run_id)
+        if run is None:
+            return
+        status = EVENT_TYPE_TO_PIPELINE_RUN_STATUS[event_type]
+        values: dict[str, Any] = {
+            "run_body": serialize_value(run.with_status(status)),
+            "status": status.value,
+            "update_timestamp": at,
+        }
+        if event_type is DagsterEventType.RUN_START and self.has_run_stats_index_cols():
+            values["start_time"] = at.timestamp()
+        barred = [one.value for one in run_progress.NOT_AFTER[event_type]]
+        with self.connect() as connection:
+            connection.execute(
+                RunsTable.update()
+                .where(RunsTable.c.run_id == run_id, RunsTable.c.status.not_in(barred))
+                .values(**values)
+            )
 
     def _insert(self, run: DagsterRun, org: str | None) -> None:
         """Stores a run, its tags and its owner, or none of them.

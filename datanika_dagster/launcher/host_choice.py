@@ -4,20 +4,28 @@ Knows the hosts' protocol and the tag that says where a run is; nothing of Dagst
 """
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 
 from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.host import client
-from datanika_dagster.launcher.host.client import HostRefused, HostUnreachable, KnownHost
+from datanika_dagster.launcher.host.client import (
+    HostGone,
+    HostRefused,
+    HostUnreachable,
+    KnownHost,
+)
 from datanika_dagster.launcher.host.protocol import Code, Info, Launch, Status, Terminate
 from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.settings import Settings
 
 LAUNCH_SECONDS = 10.0
+STATUS_SECONDS = 2.0
+"""One that does not answer for so long is taken to run what it ran; there may be many to ask."""
 
 
 def available(settings: Settings) -> list[KnownHost]:
-    """Returns the hosts that start runs, the least loaded first.
+    """Returns the hosts that answer, the least loaded first; at least one of them starts runs.
 
     Raises:
         HostUnreachable: There is none.
@@ -25,9 +33,9 @@ def available(settings: Settings) -> list[KnownHost]:
     directory = settings.worker_sockets
     if directory is None:
         raise HostUnreachable("DATANIKA_WORKER_SOCKETS is not set: no worker host is known.")
-    hosts = [host for host in client.hosts_in(directory) if not host.is_draining]
-    if not hosts:
-        raise HostUnreachable("No worker host answers.")
+    hosts = client.hosts_in(directory)
+    if all(host.is_draining for host in hosts):
+        raise HostUnreachable("No worker host answers that starts runs.")
     return hosts
 
 
@@ -50,6 +58,8 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
         if host.has_run(request.run_id):
             return _process_of(host, request.run_id)
     for host in hosts:
+        if host.is_draining:
+            continue
         try:
             with client.connect(host.path, LAUNCH_SECONDS) as connection:
                 started = connection.request(request, [order_fd])["worker"]
@@ -74,42 +84,57 @@ def _process_of(host: KnownHost, run_id: str) -> Worker | None:
     return None
 
 
-def has_run(settings: Settings, run_id: str) -> bool:
-    """Tells whether a host of this machine knows a process of the run, whatever the run's tag says.
+class Whereabouts(StrEnum):
+    """What the hosts of this machine say of a run's process."""
+
+    HERE = "here"
+    NOWHERE = "nowhere"
+    UNKNOWN = "unknown"
+    """One of them does not answer."""
+
+
+def find_run(settings: Settings, run_id: str) -> Whereabouts:
+    """Asks all hosts whether one has a process of a run, whatever the run's tag says.
 
     Args:
         settings: Where the hosts are.
         run_id: The run.
     """
-    directory = settings.worker_sockets
-    return directory is not None and any(one.has_run(run_id) for one in client.hosts_in(directory))
+    if settings.worker_sockets is None:
+        return Whereabouts.NOWHERE
+    known = client.survey(settings.worker_sockets, STATUS_SECONDS)
+    if any(host.has_run(run_id) for host in known.answering):
+        return Whereabouts.HERE
+    return Whereabouts.UNKNOWN if known.silent else Whereabouts.NOWHERE
 
 
-def terminate(settings: Settings, of_run: Worker, run_id: str, *, grace_seconds: float) -> bool:
+def terminate(
+    settings: Settings, of_run: Worker | None, run_id: str, *, grace_seconds: float
+) -> bool:
     """Asks a run's host to end it, and returns whether it will.
 
     Args:
         settings: Where the hosts are.
-        of_run: The run's process.
+        of_run: The run's process, None where nobody has written it down.
         run_id: The run.
         grace_seconds: How long it has to stop its jobs and to report.
     """
-    path = _socket(settings, of_run)
-    if path is None:
+    request = Terminate(run_id=run_id, grace_seconds=grace_seconds)
+    of_tag = _socket(settings, of_run)
+    if of_tag is not None and _ask(of_tag, request):
+        return True
+    if settings.worker_sockets is None:
         return False
-    try:
-        with client.connect(path) as connection:
-            connection.request(Terminate(run_id=run_id, grace_seconds=grace_seconds))
-    except (HostUnreachable, HostRefused):
-        return False
-    return True
+    hosts = client.hosts_in(settings.worker_sockets, STATUS_SECONDS)
+    return any(_ask(host.path, request) for host in hosts if host.has_run(run_id))
 
 
 def status(settings: Settings, of_run: Worker, run_id: str) -> tuple[str, str]:
     """Returns a run's status and what there is to say about it.
 
-    The host's own word, and where it gives none what the system says about the process: children
-    end with their host.
+    The host's own word. One that does not answer may be busy, or stopped for a while together with
+    its children: a run ends with its host, not with its host's silence. Where the host has gone, or
+    knows nothing, what the system says about the process, and what the other hosts say.
 
     Args:
         settings: Where the hosts are.
@@ -117,20 +142,39 @@ def status(settings: Settings, of_run: Worker, run_id: str) -> tuple[str, str]:
         run_id: The run.
     """
     path = _socket(settings, of_run)
-    silence = "Its worker host is not known here."
+    said = "Its worker host is not known here."
     if path is not None:
         try:
-            with client.connect(path) as connection:
+            with client.connect(path, STATUS_SECONDS) as connection:
                 answer = connection.request(Status(run_id=run_id))
-            return str(answer["status"]), str(answer["message"])
+            said = str(answer["message"])
+            if answer["status"] != "NOT_FOUND":
+                return str(answer["status"]), said
+        except HostGone as error:
+            said = str(error)
         except (HostUnreachable, HostRefused) as error:
-            silence = str(error)
-    if worker.is_alive(of_run):
-        return "RUNNING", silence
-    return "NOT_FOUND", f"Process {of_run.pid} has ended. {silence}"
+            return _of_silent_host(of_run, str(error))
+    if worker.is_alive(of_run) or find_run(settings, run_id) is Whereabouts.HERE:
+        return "RUNNING", said
+    return "NOT_FOUND", f"Process {of_run.pid} has ended. {said}"
 
 
-def _socket(settings: Settings, of_run: Worker) -> Path | None:
-    if settings.worker_sockets is None or not of_run.host:
+def _of_silent_host(of_run: Worker, silence: str) -> tuple[str, str]:
+    if worker.is_here(of_run) and not worker.is_alive(of_run):
+        return "NOT_FOUND", f"Process {of_run.pid} has ended. {silence}"
+    return "RUNNING", silence
+
+
+def _ask(path: Path, request: Terminate) -> bool:
+    try:
+        with client.connect(path) as connection:
+            connection.request(request)
+    except (HostUnreachable, HostRefused):
+        return False
+    return True
+
+
+def _socket(settings: Settings, of_run: Worker | None) -> Path | None:
+    if settings.worker_sockets is None or of_run is None or not of_run.host:
         return None
     return settings.worker_sockets / f"{of_run.host}.sock"

@@ -50,7 +50,13 @@ class Ending:
 
 
 class JobProcess(ABC):
-    """A job's process."""
+    """A job's process.
+
+    Attributes:
+        exit_seconds: How long it may take to end after its last word, as far as its run knows.
+    """
+
+    exit_seconds: float = 10.0
 
     @abstractmethod
     def ending(self) -> Ending | None:
@@ -99,6 +105,8 @@ class HostedJob(JobProcess):
         job: Its name there.
         is_own: Whether the connection is this job's alone, and is closed with it.
     """
+
+    exit_seconds = 60.0  # a busy host may be late to say so
 
     def __init__(self, connection: HostConnection, job: str, *, is_own: bool) -> None:
         self._connection = connection

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import (
@@ -27,10 +27,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from datanika_dagster import control_plane_client, run_logins, settings
 from datanika_dagster.control_plane_client import TaskToken
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, PlatformSealed
-from datanika_dagster.launcher import host_choice, planned_run, worker
+from datanika_dagster.launcher import host_choice, planned_run, stranded_runs, worker
 from datanika_dagster.launcher.host.client import HostUnreachable, KnownHost
 from datanika_dagster.launcher.host.order import RunOrder
 from datanika_dagster.launcher.host.protocol import Launch
+from datanika_dagster.launcher.host_choice import Whereabouts
 from datanika_dagster.launcher.planned_run import PlannedRun
 from datanika_dagster.settings import Settings
 from datanika_dagster.tags import WORKER_TAG
@@ -81,7 +82,7 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             self._start(run, planned, granted, hosts)
         except PlatformSealed:
             # Since the queue has looked. Back into it, as no attempt of the run's own.
-            self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
+            stranded_runs.enqueue_again(self._instance, run.run_id)
         except (ControlPlaneUnreachable, HostUnreachable) as error:
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
@@ -131,8 +132,7 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         self._instance.report_run_canceling(run)
         of_run = worker.from_tag(run.tags.get(WORKER_TAG))
         # A worker that this process does not reach sees by itself that its run is being cancelled.
-        if of_run is not None:
-            host_choice.terminate(settings.read(), of_run, run_id, grace_seconds=GRACE_SECONDS)
+        host_choice.terminate(settings.read(), of_run, run_id, grace_seconds=GRACE_SECONDS)
         return True
 
     @property
@@ -155,10 +155,15 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         if run.remote_job_origin is None:
             # From a shell: its process is the shell's, and nobody knows which.
             return CheckRunHealthResult(WorkerStatus.RUNNING, "Started from a shell")
-        if host_choice.has_run(settings.read(), run.run_id):
-            # Whoever launched it was killed before it could write down where.
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "A worker host has its process")
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run never got a process")
+        match host_choice.find_run(settings.read(), run.run_id):
+            case Whereabouts.HERE:
+                # Whoever launched it was killed before it could write down where.
+                return CheckRunHealthResult(WorkerStatus.RUNNING, "A worker host has its process")
+            case Whereabouts.UNKNOWN:
+                # Not UNKNOWN: Dagster's monitoring takes that for dead.
+                return CheckRunHealthResult(WorkerStatus.RUNNING, "A worker host does not answer")
+            case Whereabouts.NOWHERE:
+                return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The run never got a process")
 
 
 def _storage_url(config: Settings, org_id: int) -> str:

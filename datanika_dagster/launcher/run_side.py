@@ -33,7 +33,6 @@ from datanika_dagster.launcher.log_allowance import LogAllowance
 from datanika_dagster.launcher.messages import LINE_BYTES, OUTCOME, StepContract
 
 GRACE_SECONDS = 2.0
-EXIT_SECONDS = 10.0
 POLL_SECONDS = 2.0
 SEND_SECONDS = 60.0
 SILENT_SECONDS = 60.0
@@ -72,7 +71,10 @@ def run_job(
     Raises:
         Failure: The job failed, died, passed its deadline, said what it may not say, or ended
             without having reported all of the step.
+        DagsterExecutionInterruptedError: The run is being cancelled, or counts as ended.
     """
+    # It may have waited for its pool for long.
+    raise_if_cancelled(context)
     with (
         _Channel(context, translate) as channel,
         # The asset's own context would warn of Dagster's own use of it.
@@ -91,7 +93,7 @@ def run_job(
             )
             for lines in _follow(context, channel, process, terms.deadline_seconds):
                 yield from channel.accept(lines, session)
-            ending = process.wait(EXIT_SECONDS)
+            ending = process.wait(process.exit_seconds)
         except MessageRefused as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         finally:
@@ -252,12 +254,13 @@ def _follow(
 
 
 def raise_if_cancelled(context: dg.AssetExecutionContext) -> None:
-    """Ends a step whose run is being cancelled.
+    """Ends a step whose run is being cancelled, or counts as ended.
 
     Raises:
         DagsterExecutionInterruptedError: It is.
     """
-    # Whoever cancels may be on another machine or in another container, without our process.
+    # Whoever cancels may be on another machine or in another container, without our process. One
+    # that was declared dead may have been started again as another run, which loads the same rows.
     run = context.instance.get_run_by_id(context.run.run_id)
-    if run is not None and run.status is DagsterRunStatus.CANCELING:
+    if run is None or run.status is DagsterRunStatus.CANCELING or run.is_finished:
         raise DagsterExecutionInterruptedError

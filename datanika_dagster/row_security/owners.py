@@ -6,6 +6,8 @@ them in the transaction that stores a run; orgs' logins read their own rows and 
 
 from typing import Final
 
+from datanika_dagster.run_progress import CLAIMS
+
 OWNER_TABLES: Final = (
     "CREATE SCHEMA IF NOT EXISTS datanika",
     """
@@ -23,6 +25,7 @@ OWNER_TABLES: Final = (
         PRIMARY KEY (snapshot_id, org)
     )
     """,
+    CLAIMS,
     """
     CREATE TABLE IF NOT EXISTS datanika.logins (
         login name PRIMARY KEY,

@@ -112,6 +112,10 @@ def _schema_grants(provisioner: str) -> Iterator[str]:
     for name in ("run_owners", "snapshot_owners"):
         yield from _policy(f"datanika.{name}", "own", f"FOR SELECT TO {_BOTH}", "org = ({org})")
         yield f"GRANT SELECT ON datanika.{name} TO {_BOTH}"
+    owned = "EXISTS (SELECT FROM datanika.run_owners AS owner WHERE owner.run_id = {table}.run_id)"
+    yield from _policy("datanika.run_claims", "own", f"FOR SELECT TO {RUNS}", owned)
+    yield from _policy("datanika.run_claims", "claim", f"FOR INSERT TO {RUNS}", "", owned)
+    yield f"GRANT SELECT, INSERT ON datanika.run_claims TO {RUNS}"
 
 
 def _of_table(name: str, table: Table) -> Iterator[str]:

@@ -1,7 +1,10 @@
 """Whose a run is comes from where its code is, whatever the caller says."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from dagster import DagsterRun, DagsterRunStatus
+from dagster import DagsterEvent, DagsterRun, DagsterRunStatus
+from dagster import DagsterEventType as Kind
 from dagster._core.remote_origin import (
     GrpcServerCodeLocationOrigin,
     RemoteJobOrigin,
@@ -124,3 +127,77 @@ class TestLineage:
 def test_runs_cannot_be_imported(storage):
     with pytest.raises(RunRefused):
         storage.add_historical_run(run_of("org_acme"), None)
+
+
+def event(kind):
+    return DagsterEvent(kind.value, "__ASSET_JOB")
+
+
+STATUS = {
+    DagsterRunStatus.QUEUED: Kind.RUN_ENQUEUED,
+    DagsterRunStatus.STARTING: Kind.RUN_STARTING,
+    DagsterRunStatus.STARTED: Kind.RUN_START,
+    DagsterRunStatus.CANCELING: Kind.RUN_CANCELING,
+    DagsterRunStatus.CANCELED: Kind.RUN_CANCELED,
+    DagsterRunStatus.FAILURE: Kind.RUN_FAILURE,
+    DagsterRunStatus.SUCCESS: Kind.RUN_SUCCESS,
+}
+BEGINNINGS = (Kind.RUN_ENQUEUED, Kind.RUN_STARTING, Kind.RUN_START)
+
+
+class TestProgress:
+    @pytest.fixture
+    def run_in(self, storage):
+        def make(status):
+            run = storage.add_run(run_of("org_acme"))
+            storage.handle_run_event(run.run_id, event(STATUS[status]))
+            assert self.status(storage, run.run_id) is status
+            return run.run_id
+
+        return make
+
+    @staticmethod
+    def status(storage, run_id):
+        (run,) = storage.get_runs(RunsFilter(run_ids=[run_id]))
+        return run.status
+
+    @pytest.mark.parametrize("kind", BEGINNINGS)
+    def test_what_is_being_cancelled_does_not_begin(self, storage, run_in, kind):
+        run_id = run_in(DagsterRunStatus.CANCELING)
+        storage.handle_run_event(run_id, event(kind))
+        assert self.status(storage, run_id) is DagsterRunStatus.CANCELING
+
+    @pytest.mark.parametrize("kind", [*BEGINNINGS, Kind.RUN_CANCELING, Kind.RUN_SUCCESS])
+    def test_what_has_ended_stays_as_it_ended(self, storage, run_in, kind):
+        run_id = run_in(DagsterRunStatus.FAILURE)
+        storage.handle_run_event(run_id, event(kind))
+        assert self.status(storage, run_id) is DagsterRunStatus.FAILURE
+
+    def test_what_is_executed_is_not_queued(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTED)
+        storage.handle_run_event(run_id, event(Kind.RUN_ENQUEUED))
+        assert self.status(storage, run_id) is DagsterRunStatus.STARTED
+
+    def test_a_launch_that_failed_is_queued_again(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTING)
+        storage.handle_run_event(run_id, event(Kind.RUN_ENQUEUED))
+        assert self.status(storage, run_id) is DagsterRunStatus.QUEUED
+
+    def test_of_many_processes_one_executes_it(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTING)
+        with ThreadPoolExecutor(8) as executor:
+            claims = list(executor.map(lambda _: storage.claim(run_id), range(16)))
+        assert sorted(claims) == [False] * 15 + [True]
+        assert storage.is_claimed(run_id)
+
+    @pytest.mark.parametrize("status", sorted(set(STATUS) - {DagsterRunStatus.STARTING}, key=str))
+    def test_what_is_not_starting_is_not_executed(self, storage, run_in, status):
+        run_id = run_in(status)
+        assert not storage.claim(run_id)
+        assert not storage.is_claimed(run_id)
+
+    def test_a_deleted_run_leaves_no_claim(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTING)
+        storage.claim(run_id)
+        storage.delete_run(run_id)
+        assert not storage.is_claimed(run_id)

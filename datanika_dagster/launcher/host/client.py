@@ -38,6 +38,12 @@ class HostUnreachable(ExecutionError):
     code = "worker_host.unreachable"
 
 
+class HostGone(HostUnreachable):
+    """Nobody listens there: that host has ended, and its children with it."""
+
+    code = "worker_host.gone"
+
+
 class HostRefused(ExecutionError):
     """A worker host answered no.
 
@@ -71,6 +77,7 @@ class HostConnection:
         self._timeout_seconds = timeout_seconds
         self._lines = Lines(ANSWER_BYTES)
         self._answers: list[dict[str, Any]] = []
+        self._owed = 0
         self._endings: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -87,37 +94,50 @@ class HostConnection:
         """Returns the descriptor, readable when an ending may have come."""
         return self._socket.fileno()
 
-    def request(self, message: BaseModel, descriptors: Sequence[int] = ()) -> dict[str, Any]:
+    def request(
+        self,
+        message: BaseModel,
+        descriptors: Sequence[int] = (),
+        timeout_seconds: float | None = None,
+    ) -> dict[str, Any]:
         """Asks, and returns the answer.
 
         Args:
             message: A request.
             descriptors: What goes with it; stays the caller's.
+            timeout_seconds: How long this answer may take, where it is not as long as ever.
 
         Raises:
             HostUnreachable: No answer in time; what was asked may be done or not.
             HostRefused: The answer is no.
         """
-        is_answered = False
         try:
             self._send(as_line(message), descriptors)
-            deadline = time.monotonic() + self._timeout_seconds
-            while not self._answers:
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-                self._receive()
-            is_answered = True
         except OSError as error:
-            raise HostUnreachable(
-                f"The worker host did not answer ({type(error).__name__})."
-            ) from None
-        finally:
-            if not is_answered:
-                # An answer that comes later would be taken for that of the next question.
+            self.close()  # half a question
+            raise _unanswered(error) from None
+        try:
+            answer = self._next_answer(timeout_seconds or self._timeout_seconds)
+        except OSError as error:
+            # What it has started must not die because a host is slow: it stays open then.
+            if not isinstance(error, TimeoutError):
                 self.close()
-        answer = self._answers.pop(0)
+            raise _unanswered(error) from None
         if answer.get("ok") is not True:
             raise HostRefused(str(answer.get("code")), str(answer.get("error")))
+        return answer
+
+    def _next_answer(self, timeout_seconds: float) -> dict[str, Any]:
+        self._owed += 1
+        deadline = time.monotonic() + timeout_seconds
+        while len(self._answers) < self._owed:
+            if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise TimeoutError
+            self._receive()
+        # Those before it are late answers to questions that were given up.
+        answer = self._answers[self._owed - 1]
+        del self._answers[: self._owed]
+        self._owed = 0
         return answer
 
     def ending_of(self, job: str) -> dict[str, Any] | None:
@@ -156,6 +176,10 @@ class HostConnection:
                 self._answers.append(message)
 
 
+def _unanswered(error: OSError) -> HostUnreachable:
+    return HostUnreachable(f"The worker host did not answer ({type(error).__name__}).")
+
+
 @dataclass(frozen=True)
 class KnownHost:
     """A host that answers.
@@ -192,7 +216,8 @@ def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> HostConnect
     """Connects to a host.
 
     Raises:
-        HostUnreachable: Nobody listens there.
+        HostGone: Nobody listens there.
+        HostUnreachable: It does not take the connection in time.
     """
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connected.settimeout(timeout_seconds)
@@ -200,10 +225,46 @@ def connect(path: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> HostConnect
         connected.connect(str(path))
     except OSError as error:
         connected.close()
-        raise HostUnreachable(
+        # Anything else, such as a full backlog, may be a host that is busy.
+        is_gone = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+        raise (HostGone if is_gone else HostUnreachable)(
             f"The worker host '{path.stem}' does not listen ({type(error).__name__})."
         ) from None
     return HostConnection(connected, timeout_seconds)
+
+
+@dataclass(frozen=True)
+class KnownHosts:
+    """What is known of the hosts of a directory.
+
+    Attributes:
+        answering: The least loaded first and the draining ones last.
+        silent: The names of those that listen and do not answer: nobody knows what runs there.
+    """
+
+    answering: Sequence[KnownHost]
+    silent: Sequence[str]
+
+
+def survey(directory: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> KnownHosts:
+    """Asks all hosts of a directory what runs on them.
+
+    Args:
+        directory: Where their sockets are.
+        timeout_seconds: How long each may take.
+    """
+    found: list[KnownHost] = []
+    silent: list[str] = []
+    for path in sorted(directory.glob(SOCKETS)):
+        try:
+            with connect(path, timeout_seconds) as connection:
+                found.append(KnownHost(path, connection.request(Info())))
+        except HostGone:
+            continue
+        except (HostUnreachable, HostRefused):
+            silent.append(path.stem)
+    answering = sorted(found, key=lambda host: (host.is_draining, len(host.children)))
+    return KnownHosts(answering, silent)
 
 
 def hosts_in(directory: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> list[KnownHost]:
@@ -213,14 +274,7 @@ def hosts_in(directory: Path, timeout_seconds: float = TIMEOUT_SECONDS) -> list[
         directory: Where their sockets are.
         timeout_seconds: How long each may take.
     """
-    found: list[KnownHost] = []
-    for path in sorted(directory.glob(SOCKETS)):
-        with (
-            contextlib.suppress(HostUnreachable, HostRefused),
-            connect(path, timeout_seconds) as connection,
-        ):
-            found.append(KnownHost(path, connection.request(Info())))
-    return sorted(found, key=lambda host: (host.is_draining, len(host.children)))
+    return list(survey(directory, timeout_seconds).answering)
 
 
 def start_job(connection: HostConnection, request: StartJob, descriptors: Sequence[int]) -> str:
@@ -242,4 +296,5 @@ def kill_job(connection: HostConnection, job: str, *, is_hard: bool) -> None:
         is_hard: Kill it at once.
     """
     with contextlib.suppress(HostUnreachable, HostRefused):
-        connection.request(Kill(job=job, signal="KILL" if is_hard else "INT"))
+        request = Kill(job=job, signal="KILL" if is_hard else "INT")
+        connection.request(request, timeout_seconds=TIMEOUT_SECONDS)

@@ -9,6 +9,7 @@ import socket
 from dagster import DagsterInstance, DagsterRunStatus
 
 from datanika_dagster import settings
+from datanika_dagster.errors import ExecutionError
 from datanika_dagster.launcher import task_token
 from datanika_dagster.launcher.host import order, own_connection
 from datanika_dagster.launcher.host.client import HostConnection
@@ -20,6 +21,10 @@ from datanika_dagster.launcher.host.dagster_internals import (
 from datanika_dagster.launcher.host.ground import RunStart
 from datanika_dagster.launcher.host.order import RunOrder
 from datanika_dagster.launcher.host.pooled_storage import keep_connections
+from datanika_dagster.storage import StampingRunStorage
+
+HOST_ANSWER_SECONDS = 60.0
+"""There is no other host that could start this run's jobs: one that is busy is waited for."""
 
 STORAGE_URL = "DATANIKA_DAGSTER_STORAGE_URL"
 
@@ -33,10 +38,12 @@ def run(start: RunStart) -> int:
     with capture_interrupts():
         told = order.read(start.order_fd)
         os.close(start.order_fd)
-        own_connection.keep(HostConnection(socket.socket(fileno=start.control_fd)))
+        own_connection.keep(
+            HostConnection(socket.socket(fileno=start.control_fd), HOST_ANSWER_SECONDS)
+        )
         task_token.keep(told.task_token.get_secret_value())
         with instance_of(told) as instance:
-            if _was_given_up(instance, told.run_id):
+            if not _is_ours(instance, told.run_id):
                 return 0
             keep_connections(instance)
             return execute_run(told.run_id, instance)
@@ -62,9 +69,20 @@ def instance_of(told: RunOrder) -> DagsterInstance:
     return instance
 
 
-def _was_given_up(instance: DagsterInstance, run_id: str) -> bool:
-    """Tells whether the launcher has taken a run back that it believes was never started."""
+def _is_ours(instance: DagsterInstance, run_id: str) -> bool:
+    """Claims the run.
+
+    It may be cancelled by now, back in the queue because nobody heard that it was launched, or
+    launched twice.
+    """
+    storage = instance.run_storage
+    if not isinstance(storage, StampingRunStorage):
+        raise ExecutionError("A worker host executes runs of the platform's own storage only.")
+    if storage.claim(run_id):
+        return True
     run = instance.get_run_by_id(run_id)
-    if run is not None and run.status is DagsterRunStatus.CANCELING:
+    if run is None:
+        return False
+    if run.status is DagsterRunStatus.CANCELING and not storage.is_claimed(run_id):
         instance.report_run_canceled(run, "The run was cancelled before it had started.")
-    return run is None or run.status is not DagsterRunStatus.STARTING
+    return False

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterRunStatus
+from dagster import AssetKey, DagsterEventType, DagsterRunStatus
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import WorkerStatus
+from dagster._core.storage.runs.schema import RunsTable
 
 from datanika_dagster.launcher import worker
 from datanika_dagster.tags import WORKER_TAG
@@ -134,6 +135,27 @@ class TestEndings:
             wait_for(lambda: not any(worker.is_alive(job) for job in jobs))
         assert "killed by SIGKILL" in stack.log(run_id)
 
+    def test_a_run_that_counts_as_failed_loads_nothing_more_and_stays_failed(self, stack):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: waiting_loads(stack))
+            of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
+            stack.instance.report_run_failed(stack.run(run_id), "It was taken for dead.")
+            wait_for(lambda: not waiting_loads(stack), 15)
+            wait_for(lambda: not worker.is_alive(of_run), 15)
+        assert stack.run(run_id).status is DagsterRunStatus.FAILURE
+
+    def test_no_run_is_executed_twice(self, stack):
+        run_id = stack.launch(FLIGHTS)
+        first = stack.finished(run_id)
+        wait_for(lambda: not has_process(stack, run_id))
+        # As if nobody had heard of the first launch.
+        set_status(stack, run_id, DagsterRunStatus.STARTING)
+        stack.start(run_id)
+        wait_for(lambda: not has_process(stack, run_id))
+        steps = stack.instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_START)
+        assert (first.status, len(steps.records)) == (DagsterRunStatus.SUCCESS, 1)
+
     def test_a_killed_run_does_not_keep_its_place(self, stack):
         with locked(stack, "flights"):
             killed = stack.launch(FLIGHTS)
@@ -194,6 +216,17 @@ def locked(stack, table):
     with stack.source.connect() as connection, connection.transaction():
         connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
+
+
+def has_process(stack, run_id):
+    return any(one.get("run_id") == run_id for one in stack.host.info()["children"])
+
+
+def set_status(stack, run_id, status):
+    """Writes a status that no run gets to in this way."""
+    with stack.instance.run_storage.connect() as connection:
+        of_run = RunsTable.c.run_id == run_id
+        connection.execute(RunsTable.update().where(of_run).values(status=status.value))
 
 
 def waiting_loads(stack):

@@ -1,6 +1,7 @@
 """The queue looks when it is told to, lets no launch wait for another, and finds stranded runs."""
 
 import logging
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
+from dagster._core.launcher.base import WorkerStatus
 
-from datanika_dagster.launcher import run_queue
+from datanika_dagster.launcher import host_choice, run_queue, stranded_runs
 from datanika_dagster.launcher.launches import Launches
 from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.worker import Worker, machine
@@ -21,6 +23,7 @@ from tests.datanika_dagster.support.waiting import wait_for
 
 NEVER_SECONDS = 3600
 DEAD = Worker(machine(), 2**22 + 1, "1").as_tag()
+ELSEWHERE = Worker("another container", 7, "1", "silent").as_tag()
 
 
 @contextmanager
@@ -78,6 +81,46 @@ class TestStranded:
         run = stack.finished(run_id)
         assert run.status is DagsterRunStatus.SUCCESS, stack.log(run_id)
         assert len(stack.control_plane.authorized) == 1
+
+    def test_one_that_was_cancelled_is_not_queued_again(self, stack):
+        run_id = self.strand(stack, {})
+        run = stack.run(run_id)
+        stack.instance.report_run_canceling(run)
+        stranded_runs.enqueue_again(stack.instance, run_id)
+        assert stack.run(run_id).status is DagsterRunStatus.CANCELED
+
+    def test_one_that_somebody_executes_is_not_queued_again(self, stack):
+        run_id = self.strand(stack, {})
+        stack.instance.run_storage.claim(run_id)
+        self.look(stack)
+        assert stack.run(run_id).status is DagsterRunStatus.FAILURE
+        assert not stack.control_plane.authorized
+
+    @pytest.mark.parametrize(
+        ("tags", "then"),
+        [
+            ({}, DagsterRunStatus.QUEUED),
+            ({WORKER_TAG: ELSEWHERE}, DagsterRunStatus.FAILURE),
+        ],
+    )
+    def test_a_silent_host_may_have_it(self, stack, tags, then, socket_directory, monkeypatch):
+        """Busy or stopped, in another container: what it runs is neither dead nor run again."""
+        monkeypatch.setattr(host_choice, "STATUS_SECONDS", 0.2)
+        hosts = socket_directory / "hosts"
+        hosts.mkdir()
+        monkeypatch.setenv("DATANIKA_WORKER_SOCKETS", str(hosts))
+        run_id = self.strand(stack, tags)
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(hosts / "silent.sock"))
+            silent.listen()
+            stranded_runs.recover(stack.instance, stack.run(run_id))
+            assert stack.run(run_id).status is DagsterRunStatus.STARTING
+            health = stack.instance.run_launcher.check_run_worker_health(stack.run(run_id))
+            assert health.status is WorkerStatus.RUNNING, "or monitoring takes it for dead"
+        # Nobody listens any more: that host has gone.
+        stranded_runs.recover(stack.instance, stack.run(run_id))
+        assert stack.run(run_id).status is then
+        terminate(stack.context, run_id)
 
     def test_one_whose_process_died_has_failed(self, stack):
         run_id = self.strand(stack, {WORKER_TAG: DEAD})

@@ -206,19 +206,45 @@ class TestEndings:
         assert run({"lines": lines, "leave_behind": True}).success
         assert time.monotonic() - started < 20
 
-    def test_a_run_that_is_being_cancelled_stops_its_job(self, run, instance, tmp_path):
+    @pytest.mark.parametrize(
+        ("report", "status"),
+        [
+            ("report_run_canceling", dg.DagsterRunStatus.CANCELED),
+            # Taken for dead, and perhaps already started again as another run.
+            ("report_run_failed", dg.DagsterRunStatus.FAILURE),
+        ],
+    )
+    def test_a_run_that_is_to_end_stops_its_job(self, run, instance, tmp_path, report, status):
         evidence = tmp_path / "evidence.json"
+        runs = []
+
+        def end(_):
+            getattr(instance, report)(runs[0])
+            return iter(())
+
+        own = {"method": "report_custom_message", "params": {"payload": {"x": 1}}}
         result = run(
             {
                 "evidence": str(evidence),
-                "lines": [materialization(FLIGHTS)],
+                "lines": [materialization(FLIGHTS), json.dumps(own)],
                 "sleep_seconds": 60,
             },
-            on_start=lambda context: instance.report_run_canceling(context.run),
+            on_start=lambda context: runs.append(context.run),
+            translate=end,
         )
-        assert instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.CANCELED
+        assert instance.get_run_by_id(result.run_id).status is status
         assert materialized(result) == [FLIGHTS]
         assert_gone(json.loads(evidence.read_text())["pid"])
+
+    @pytest.mark.parametrize("report", ["report_run_canceling", "report_run_failed"])
+    def test_a_run_that_is_to_end_starts_no_job(self, run, instance, tmp_path, report):
+        evidence = tmp_path / "evidence.json"
+        result = run(
+            {"evidence": str(evidence)},
+            on_start=lambda context: getattr(instance, report)(context.run),
+        )
+        assert instance.get_run_by_id(result.run_id).is_finished
+        assert not evidence.exists()
 
 
 class TestIsolation:

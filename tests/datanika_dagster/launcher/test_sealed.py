@@ -169,6 +169,14 @@ class TestStartedRun:
         stack.start(run_id)
         assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS
 
+    def test_one_that_is_cancelled_meanwhile_does_not_come_back(self, stack):
+        stack.control_plane.refusal = (423, "The platform is sealed.")
+        run_id = stack.queue(FLIGHTS)
+        stack.instance.report_run_canceling(stack.run(run_id))
+        stack.start(run_id)
+        assert stack.run(run_id).status is DagsterRunStatus.CANCELED
+        assert enqueued(stack, run_id) == 1
+
 
 def every_minute(schedule_id=3, org="acme"):
     """A manifest whose one schedule ticks each minute."""

@@ -40,6 +40,7 @@ CHANGED = {
     "asset_daemon_asset_evaluations": "num_requested",
     "datanika.run_owners": "org",
     "datanika.snapshot_owners": "org",
+    "datanika.run_claims": "claimed_at",
     "datanika.logins": "org",
 }
 
@@ -97,6 +98,7 @@ def fresh_row(table: str, owned: Owned) -> dict[str, Any]:
         "asset_daemon_asset_evaluations": {"evaluation_id": 1, "asset_key": key_of(org, new)},
         "datanika.run_owners": {"run_id": run_id, "org": org.org},
         "datanika.snapshot_owners": {"snapshot_id": new, "org": org.org},
+        "datanika.run_claims": {"run_id": run_id},
         "datanika.logins": {"login": f"x_{new}", "org_id": org.org_id, "org": org.org},
     }[table]  # fmt: skip
 

@@ -36,6 +36,7 @@ RUN_LOGIN = {
     "instance_info": ("s---", "s---"),
     "datanika.run_owners": ("s---", "----"),
     "datanika.snapshot_owners": ("s---", "----"),
+    "datanika.run_claims": ("si--", "----"),
 }
 READER_LOGIN = {
     "runs": ("s---", "----"),
@@ -132,7 +133,9 @@ def existing_row(secured: Secured, table: str, of: Owned) -> dict[str, object]:
         return {"run_id": make_owned(secured, of.org).run_id}
     if table == "datanika.run_owners":
         return {"run_id": of.run_id}
-    row = fresh_row(table, of)
+    # A run is claimed once: another one than that which the attempt claims.
+    is_once = table == "datanika.run_claims"
+    row = fresh_row(table, make_owned(secured, of.org) if is_once else of)
     with secured.as_owner() as connection:
         insert(connection, table, row)
         if table == "snapshots":
