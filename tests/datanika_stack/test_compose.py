@@ -119,13 +119,13 @@ def test_a_service_takes_over_what_the_user_sets_for_it(
 
 
 def test_the_second_worker_host_is_another_one_of_the_first(services: dict[str, Any]) -> None:
-    first, second = services["worker-host"], services["worker-host-2"]
+    first, second = services["worker-host"], dict(services["worker-host-2"])
     # It does not start by itself, and what it is asked for is the only difference.
-    assert second.pop("profiles") == ["second-worker-host"]
+    assert (second.pop("profiles"), second.pop("restart")) == (["second-worker-host"], "no")
     assert "profiles" not in first
     as_first = json.loads(json.dumps(second).replace("host_2", "host_1"))
     assert json.dumps(second).count("host_2") == 2
-    assert as_first == first
+    assert as_first | {"restart": "unless-stopped"} == first
 
 
 def test_the_generated_env_has_what_it_requires() -> None:
