@@ -4,6 +4,7 @@ Each says which process it belongs to: what a killed process left behind is swep
 living one uses is not, whatever became of the process that made it.
 """
 
+import contextlib
 import os
 import shutil
 import stat
@@ -48,7 +49,18 @@ def sweep(parent: Path) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Removes a directory with all that is in it, however deeply it is nested; what cannot be, stays."""
+    """Removes a directory with all that is in it, however deeply it is nested; what cannot be, stays.
+
+    Whose it is goes last: who is killed over it leaves what the next sweep knows.
+    """
+    with contextlib.suppress(OSError):
+        for entry in directory.iterdir():
+            if entry.name != OWNER and entry.is_dir() and not entry.is_symlink():
+                _remove(entry)
+    _remove(directory)
+
+
+def _remove(directory: Path) -> None:
     try:
         shutil.rmtree(directory, ignore_errors=True)
     except RecursionError:

@@ -5,9 +5,12 @@ A test names what is missing after an upgrade (tests/datanika_dagster/launcher/h
 
 from dagster import DagsterInstance
 from dagster._cli.api import _execute_run_command_body
+from dagster._core.executor import in_process
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
+
+from datanika_dagster.launcher.pool_claims import PromptClaims
 
 __all__ = ["capture_interrupts", "execute_run", "open_instance"]
 
@@ -23,4 +26,6 @@ def open_instance(instance_ref: str) -> DagsterInstance:
 
 def execute_run(run_id: str, instance: DagsterInstance) -> int:
     """Executes a run in this process and returns its exit code: 0, or 1 for a failed run."""
+    # The executor looks it up when it starts.
+    in_process.InstanceConcurrencyContext = PromptClaims  # pyright: ignore[reportPrivateImportUsage]
     return _execute_run_command_body(run_id, instance, lambda _: None, True)

@@ -1,6 +1,5 @@
 """The directories and files of a host's children: made before the fork, removed after the end."""
 
-import contextlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -50,9 +49,11 @@ class Places:
         Returns:
             False where it has not: that may take a while, and is an errand.
         """
-        with contextlib.suppress(OSError):
-            (directory / work_directories.OWNER).unlink()
         try:
+            if {entry.name for entry in directory.iterdir()} - {work_directories.OWNER}:
+                # Its owner's name stays in it as long as it does.
+                return False
+            (directory / work_directories.OWNER).unlink(missing_ok=True)
             directory.rmdir()
         except FileNotFoundError:
             return True

@@ -30,14 +30,14 @@ MOMENTS = ("TICK_CREATED", "RUN_CREATED", "RUN_LAUNCHED", "TICK_SUCCESS")
 SECONDS_OF_AN_HOUR = 3600
 
 
-def with_schedules(**cron_by_name):
+def with_schedules(timezone="UTC", **cron_by_name):
     """A manifest with schedules, named by number."""
     schedules = tuple(
         Schedule(
             id=int(name.removeprefix("schedule_")),
             name="n",
             cron=cron,
-            timezone="UTC",
+            timezone=timezone,
             is_active=True,
             asset_keys=(FLIGHTS,),
         )
@@ -168,3 +168,35 @@ class TestRestart:
         assert skipped.status is TickStatus.SKIPPED
         assert "before anybody could look" in skipped.skip_reason
         terminate(stack.context, run.run_id)
+
+
+class TestClockOfAPlace:
+    """An hour that comes twice ticks once, and one that never comes ticks, too."""
+
+    # To come: a time that is past for longer than five minutes is skipped.
+    HOUR_TWICE = datetime(2031, 11, 2, 5, 30, tzinfo=UTC)  # 1:30 in New York; an hour later again
+    HOUR_MISSING = datetime(2032, 3, 14, 7, 0, tzinfo=UTC)  # from 2:00 to 3:00 in New York
+
+    @pytest.fixture
+    def published(self):
+        return with_schedules(
+            "America/New_York", schedule_45="30 1 * * *", schedule_46="30 2 * * *"
+        )
+
+    def test_each_night_has_one_tick(self, stack):
+        night, hour = timedelta(days=1), timedelta(hours=1)
+        look(stack.context, self.HOUR_TWICE - hour)
+        counts = []
+        for later in (timedelta(minutes=1), hour + timedelta(minutes=1), 2 * hour):
+            look(stack.context, self.HOUR_TWICE + later)
+            counts.append(len(ticks_of(stack, "schedule_45")))
+        assert counts == [0, 1, 1], "the second of the two"
+        look(stack.context, self.HOUR_MISSING - hour)
+        before = len(ticks_of(stack, "schedule_46"))
+        look(stack.context, self.HOUR_MISSING + hour)
+        assert len(ticks_of(stack, "schedule_46")) == before + 1
+        look(stack.context, self.HOUR_MISSING + night)
+        assert len(ticks_of(stack, "schedule_46")) == before + 2
+        for schedule in ("schedule_45", "schedule_46"):
+            for run in runs_of(stack.instance, schedule):
+                terminate(stack.context, run.run_id)
