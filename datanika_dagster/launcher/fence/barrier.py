@@ -1,5 +1,6 @@
 """The fence around the children of a worker host: made once at its start, entered by each child."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,15 @@ import datanika_dagster.launcher.fence.limits as limits
 import datanika_dagster.launcher.fence.namespaces as namespaces
 import datanika_dagster.launcher.fence.ownership as ownership
 import datanika_dagster.launcher.fence.privileges as privileges
+import datanika_dagster.launcher.fence.system_call_filter as system_call_filter
 import datanika_dagster.launcher.fence.system_calls as linux
 import datanika_dagster.launcher.fence.view as view
 from datanika_dagster.launcher.fence.surroundings import Level, Principal, Surroundings
 from datanika_dagster.launcher.fence.view import View
 
 HOST_NAME: Final = "datanika"
+OFFERED_FIRST: Final = {"run": 500, "job": 900}
+"""Whom the kernel ends first when the machine is short of memory: not the stack, and jobs before runs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Fence:
         """
         user = self.user_of(principal)
         unready = None
+        with contextlib.suppress(OSError):  # a container may have no way to say so
+            privileges.offer_memory(OFFERED_FIRST[principal.kind])
         if user is not None or (self.level is Level.NAMESPACES and principal.kind == "job"):
             unready = self._enter_namespaces(principal, surroundings, user)
         # The org's own group: a run reads what its jobs have made, and nobody else does.
@@ -94,8 +100,17 @@ class Fence:
         elif unready is not None:
             privileges.drop_capabilities()
         privileges.harden()
+        self._filter_system_calls()
         if unready is not None:
             os.close(unready)
+
+    def _filter_system_calls(self) -> None:
+        try:
+            system_call_filter.install()
+        except OSError:
+            # At the other levels nothing is promised that does not hold.
+            if self.level is not Level.NONE:
+                raise
 
     def _enter_namespaces(
         self, principal: Principal, surroundings: Surroundings, user: tuple[int, int] | None

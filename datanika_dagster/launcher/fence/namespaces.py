@@ -6,6 +6,7 @@ import signal
 from typing import NoReturn
 
 import datanika_dagster.launcher.fence.privileges as privileges
+import datanika_dagster.launcher.fence.system_call_filter as system_call_filter
 import datanika_dagster.launcher.fence.system_calls as linux
 
 EXIT_BROKEN = 70
@@ -120,6 +121,7 @@ def _wait_for(child: int, user: tuple[int, int] | None, ready: int, held: int) -
     else:
         privileges.drop_capabilities()
     privileges.harden()
+    system_call_filter.install()
     os.read(ready, 1)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     _, status = os.waitpid(child, 0)

@@ -42,6 +42,32 @@ def harden() -> None:
     linux.control(linux.PR_SET_DUMPABLE, 0)
 
 
+def offer_memory(score: int) -> None:
+    """Has the kernel end this process, and what it will start, before others when memory is short.
+
+    It cannot take that back where `/proc` is read-only, or where root has said it.
+
+    Args:
+        score: From 0, as before, to 1000, first of all; a lower one than now is not set.
+
+    Raises:
+        OSError: The system does not let it.
+    """
+    if not linux.is_linux():
+        return
+    # The files of a process that is not dumpable belong to root, also to itself.
+    linux.control(linux.PR_SET_DUMPABLE, 1)
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if int(os.read(descriptor, 16)) < score:
+                os.pwrite(descriptor, str(score).encode(), 0)
+        finally:
+            os.close(descriptor)
+    finally:
+        linux.control(linux.PR_SET_DUMPABLE, 0)
+
+
 def _give_up_the_rest() -> None:
     linux.control(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
     linux.drop_capabilities()

@@ -226,7 +226,15 @@ def _name_of(number: int) -> str:
 
 
 def _signal(pid: int, number: int) -> None:
-    """Signals a child that has not been collected yet, with its session where it has one already."""
+    """Signals a child that has not been collected yet, with its session where it has one already.
+
+    The first process of a child's own namespace is killed before whoever waits for it: with it the
+    kernel ends all others there, and it need not learn that its parent has gone.
+    """
+    if number == signal.SIGKILL:
+        for inner in processes.children_of(pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(inner, number)
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies

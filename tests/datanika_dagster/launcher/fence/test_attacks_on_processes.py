@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from datanika_dagster.launcher.fence import Principal, Surroundings, namespaces
+from datanika_dagster.launcher.fence import (
+    Principal,
+    Surroundings,
+    namespaces,
+    system_call_filter,
+)
+from datanika_dagster.launcher.host import children
 from tests.datanika_dagster.launcher.fence.children import told
 from tests.datanika_dagster.launcher.fence.test_attacks_on_files import outcome
 
@@ -52,7 +58,7 @@ def test_the_platforms_processes_are_not_there_for_a_job(machine, neighbour):
     said += [machine.job(lambda: attack_on(neighbour.pid)).said]
     for seen in said:
         assert seen[:3] == ["FileNotFoundError"] * 3
-        assert seen[3:] == ["No such process", "ProcessLookupError"]
+        assert seen[3:] == ["Operation not permitted", "ProcessLookupError"]
     assert neighbour.poll() is None
 
 
@@ -155,11 +161,44 @@ class TestEnds:
         assert machine.on_host(lambda: told(start_a_job_and_die).said)
         assert becomes_true(lambda: not left_behind())
 
+    def test_also_one_that_would_rather_not_know(self, machine):
+        def start_a_job_and_die():
+            sleeping_job(machine, unlearn_and_leave_something)
+            return becomes_true(left_behind)
+
+        assert machine.on_host(lambda: told(start_a_job_and_die).said)
+        assert becomes_true(lambda: not left_behind())
+
+    def test_what_would_rather_not_know_is_killed_first(self, machine, monkeypatch):
+        # As on a processor for which there is no filter of system calls.
+        monkeypatch.setattr(system_call_filter, "install", lambda: False)
+
+        def kill_a_job():
+            pid = sleeping_job(machine, unlearn_and_leave_something)
+            assert becomes_true(left_behind)
+            children._signal(pid, SIGKILL)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+        assert machine.on_host(kill_a_job) == -SIGKILL
+        assert becomes_true(lambda: not left_behind())
+
     def test_the_host_goes_on_in_its_own_namespace(self, rooted):
         before = Path("/proc/self/ns/pid_for_children").readlink()
         rooted.job(lambda: None)
         assert Path("/proc/self/ns/pid_for_children").readlink() == before
         assert not namespaces.is_first_process()
+
+
+def unlearn_and_leave_something():
+    """Stays when its parent ends, where it may, and so does what it has started."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(*[ctypes.c_ulong(value) for value in (1, 0, 0, 0, 0)])
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            libc.prctl(*[ctypes.c_ulong(value) for value in (1, 0, 0, 0, 0)])
+            os.execv("/usr/bin/sleep", ["left-behind", "4711"])
+        os._exit(0)
 
 
 def left_behind():
