@@ -24,15 +24,12 @@ from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.exc import IntegrityError
 
-from datanika_dagster import run_progress, run_signals, settings
+from datanika_dagster import run_progress, run_signals, run_tags, settings
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
-from datanika_dagster.tags import MACHINERY_PREFIXES, WORKER_TAG
 from datanika_manifest.names import org_of_location
-from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
+from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 
-PLATFORM_TAGS = frozenset({ORG_TAG, MANIFEST_TAG, WORKER_TAG})
-"""Tags that a new run may not bring along: they mean something because only we set them."""
 ENDINGS = frozenset(
     {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 )
@@ -60,7 +57,8 @@ class StampingRunStorage(PostgresRunStorage):
         """
         org = _org_of(dagster_run)
         self._check_lineage(dagster_run, org)
-        tags = _stamped(dagster_run.tags, org)
+        tags = run_tags.of_new_run(dagster_run, org)
+        self._drop_foreign_backfills(tags, org)
         if dagster_run.parent_run_id:
             # A retry is given its parent's tags, and is not what that request launched.
             tags.pop(LAUNCH_TAG, None)
@@ -131,7 +129,7 @@ class StampingRunStorage(PostgresRunStorage):
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Stores a backfill under the org of its code location or of all its assets."""
-        tags = _stamped(partition_backfill.tags, _org_of_backfill(partition_backfill))
+        tags = run_tags.kept(partition_backfill.tags, _org_of_backfill(partition_backfill))
         super().add_backfill(partition_backfill._replace(tags=tags))
 
     def _init_db(self) -> None:
@@ -187,6 +185,12 @@ class StampingRunStorage(PostgresRunStorage):
                         owned = {"snapshot_id": snapshot_id, "org": org}
                         connection.execute(db.text(OWN_SNAPSHOT), owned)
 
+    def _drop_foreign_backfills(self, tags: dict[str, str], org: str | None) -> None:
+        for name in run_tags.BACKFILL_TAGS:
+            backfill = self.get_backfill(tags[name]) if name in tags else None
+            if name in tags and (backfill is None or backfill.tags.get(ORG_TAG) != org):
+                del tags[name]
+
     def _check_lineage(self, run: DagsterRun, org: str | None) -> None:
         ancestors = {run_id for run_id in (run.parent_run_id, run.root_run_id) if run_id}
         if not ancestors:
@@ -212,12 +216,3 @@ def _org_of_backfill(backfill: PartitionBackfill) -> str | None:
         return _org_of_repository(backfill.partition_set_origin.repository_origin)
     orgs = {key.path[0] for key in backfill.asset_selection or ()}
     return orgs.pop() if len(orgs) == 1 else None
-
-
-def _stamped(tags: Mapping[str, str] | None, org: str | None) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in (tags or {}).items()
-        if name not in PLATFORM_TAGS and not name.startswith(MACHINERY_PREFIXES)
-    }
-    return kept | {ORG_TAG: org} if org else kept

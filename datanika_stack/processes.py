@@ -122,7 +122,7 @@ class ManagedProcess:
         elif self._kill_at is not None:
             if now >= self._kill_at:
                 self._signal_group(signal.SIGKILL)
-        elif now >= self._next_check and self.state is not ProcessState.STOPPING:
+        elif now >= self._next_check:
             self._check(now)
 
     def replace(self, spec: ProcessSpec) -> None:
@@ -144,12 +144,15 @@ class ManagedProcess:
     def retire(self) -> None:
         """Tells the process to end when its work is done, however long that takes.
 
-        It is told by SIGTERM, which a process with another stop signal takes for that.
+        It is told by SIGTERM, which a process with another stop signal takes for that. One that
+        hangs is ended all the same.
         """
         if self._process is not None and self.state is not ProcessState.STOPPING:
             with contextlib.suppress(ProcessLookupError):
                 self._process.terminate()
             self.state = ProcessState.STOPPING
+            # From now on: it may have been hanging since long before.
+            self._healthy = time.monotonic()
 
     def end(self, *, grace_seconds: float | None = None) -> None:
         """Ends the process and everything it started, and waits for that.
@@ -197,9 +200,10 @@ class ManagedProcess:
         if is_healthy is None:
             self._next_check = now + _PENDING_CHECK_SECONDS
             return
+        is_retiring = self.state is ProcessState.STOPPING
         if is_healthy:
             self._healthy = now
-            self.state = ProcessState.RUNNING
+            self.state = ProcessState.STOPPING if is_retiring else ProcessState.RUNNING
             self._next_check = now + _CHECK_SECONDS
             if now - self._started > _STABLE_SECONDS:
                 self._pause_seconds = _FIRST_PAUSE_SECONDS
@@ -207,7 +211,7 @@ class ManagedProcess:
         starting = self.state is ProcessState.STARTING
         self._next_check = now + (_STARTING_CHECK_SECONDS if starting else 1.0)
         patience = self.spec.ready_seconds if starting else self.spec.hung_seconds
-        if not starting:
+        if not starting and not is_retiring:
             self.state = ProcessState.UNHEALTHY
         if now - self._healthy > patience:
             self.reason = f"it has not answered for {patience:.0f} seconds"

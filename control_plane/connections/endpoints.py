@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
+from pydantic import ValidationError
 
 from control_plane.access.caller import Caller, Require
 from control_plane.access.permissions import Permission
@@ -14,6 +15,7 @@ from control_plane.connections.schemas import (
     ConnectionTestResult,
     ConnectionUpdate,
     ConnectionView,
+    TaskAnswer,
 )
 from control_plane.connections.service import ConnectionService
 from control_plane.core.dependencies import (
@@ -22,6 +24,7 @@ from control_plane.core.dependencies import (
     TaskRunnerDep,
     VaultDep,
 )
+from control_plane.core.errors import Upstream
 from control_plane.core.etags import ETagDep, IfMatchDep
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
@@ -143,10 +146,14 @@ def test_connection(
         return ConnectionTestResult(
             ok=False, code=error.code, message=error.message, duration_ms=duration_ms
         )
+    try:
+        found = TaskAnswer.model_validate(value)
+    except ValidationError:
+        raise Upstream("The task 'connection_test' answered in a form that is not known.") from None
     return ConnectionTestResult(
         ok=True,
         code="ok",
         message="The connection works.",
-        duration_ms=value["duration_ms"],
-        server_version=value.get("server_version"),
+        duration_ms=found.duration_ms,
+        server_version=found.server_version,
     )

@@ -56,6 +56,15 @@ class ConnectionTestResult(BaseModel):
     server_version: str | None = None
 
 
+class TaskAnswer(BaseModel):
+    """The answer of the task `connection_test`, which ran a connector against somebody's server."""
+
+    model_config = ConfigDict(strict=True)
+
+    duration_ms: int = Field(ge=0, le=24 * 3600 * 1000)
+    server_version: str | None = Field(default=None, max_length=200)
+
+
 class RedeemedConnection(BaseModel):
     """A connection with its secrets, for the run or task that redeems a token."""
 

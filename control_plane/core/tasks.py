@@ -27,6 +27,7 @@ GRACE_SECONDS = 5.0
 """The host ends a task at its deadline and kills it two seconds later; who is not heard of then is stuck."""
 
 MAXIMUM_ERROR_CHARACTERS = 2_000
+MAXIMUM_NAME_CHARACTERS = 200
 
 
 class TaskFailed(Exception):
@@ -174,7 +175,7 @@ def _value(kind: str, line: bytes) -> Any:
     error = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
     blamed = error.get("field")
     raise TaskFailed(
-        str(error.get("code", "task.failed")),
+        str(error.get("code", "task.failed"))[:MAXIMUM_NAME_CHARACTERS],
         str(error.get("message", "The task failed."))[:MAXIMUM_ERROR_CHARACTERS],
-        blamed if isinstance(blamed, str) else None,
+        blamed[:MAXIMUM_NAME_CHARACTERS] if isinstance(blamed, str) else None,
     )

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
@@ -30,6 +31,7 @@ from datanika_dagster.launcher.host import client
 from datanika_dagster.launcher.run_launcher import DatanikaRunLauncher
 from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 
 _LOGGER = logging.getLogger(__name__)
 HOST_MODULE = "datanika_dagster.launcher.host"
@@ -42,7 +44,7 @@ RETRY_SECONDS = 2.0
 GRACE_SECONDS = 8.0
 EXIT_FAILED = 1
 EXIT_USAGE = 64
-EXIT_BACK_IN_THE_QUEUE = 75
+_NOT_STARTED = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
 
 
 class CommandNotUnderstood(ExecutionError):
@@ -79,6 +81,22 @@ def run_id_of(arguments: Sequence[str]) -> str:
     return deserialize_value(arguments[-1], ExecuteRunArgs).run_id
 
 
+class _Waits(Exception):
+    """The platform is sealed."""
+
+
+class _ContainerLauncher(DatanikaRunLauncher):
+    """The launcher, but a run that cannot start yet keeps its container.
+
+    Back in the queue it would be launched under the same name again, and Kubernetes refuses a second
+    job of a name (docs/decisions/0130-a-container-starts-its-run-once.md).
+    """
+
+    def give_back(self, run: DagsterRun) -> None:
+        """Lets the container wait."""
+        raise _Waits
+
+
 class ContainerRun:
     """The one run of this container.
 
@@ -91,32 +109,47 @@ class ContainerRun:
         self._instance = instance
         self._run_id = run_id
         self._is_told_to_end = threading.Event()
+        self._waits = False
 
     def do(self) -> int:
         """Launches the run and returns the container's exit code once it has ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._is_told_to_end.set())
+        run = self._run()
+        if run.status not in _NOT_STARTED:
+            # Whatever starts containers has started a second one, or one again.
+            _LOGGER.warning("run %s was started before: it is %s", run.run_id, run.status.value)
+            return self._exit_code(run)
         run = self._launched()
         of_run = worker.from_tag(run.tags.get(WORKER_TAG))
-        if of_run is None:
-            # Refused, with the reason in its log; or sealed, and in the queue again.
-            return EXIT_FAILED if run.is_finished else EXIT_BACK_IN_THE_QUEUE
-        return self._follow(of_run)
+        # Without a process it was refused, cancelled or given up, with the reason in its log.
+        return self._exit_code(run) if of_run is None else self._follow(of_run)
 
     def _launched(self) -> DagsterRun:
-        launcher = DatanikaRunLauncher()
+        launcher = _ContainerLauncher()
         launcher.register_instance(self._instance)
         deadline = time.monotonic() + LAUNCH_SECONDS
-        while True:
+        while (run := self._run()).status in _NOT_STARTED:
             try:
-                launcher.launch_run(LaunchRunContext(self._run(), workspace=None))
+                launcher.launch_run(LaunchRunContext(run, workspace=None))
             except DagsterUserCodeUnreachableError as error:
-                if time.monotonic() > deadline or self._is_told_to_end.is_set():
-                    self._instance.report_run_failed(self._run(), str(error))
-                    return self._run()
-                self._is_told_to_end.wait(RETRY_SECONDS)
+                if time.monotonic() > deadline:
+                    self._instance.report_run_failed(run, str(error))
+            except _Waits:
+                self._say_that_it_waits(run)
             else:
-                return self._run()
+                break
+            if self._is_told_to_end.wait(RETRY_SECONDS):
+                self._instance.report_run_failed(run, "Its container was stopped before it began.")
+        if run.status is DagsterRunStatus.CANCELING:
+            self._instance.report_run_canceled(run, "The run was cancelled before it had started.")
+        return self._run()
+
+    def _say_that_it_waits(self, run: DagsterRun) -> None:
+        if not self._waits:
+            data = EngineEventData(metadata={"waiting_for": "unlock"})
+            self._instance.report_engine_event(WAITS_FOR_UNLOCK, run, data)
+        self._waits = True
 
     def _follow(self, of_run: Worker) -> int:
         has_been_told = False
@@ -135,6 +168,10 @@ class ContainerRun:
         run = self._run()
         if status == "NOT_FOUND" and not run.is_finished:
             self._instance.report_run_failed(run, f"The run's process died: {message}")
+        return self._exit_code(self._run())
+
+    @staticmethod
+    def _exit_code(run: DagsterRun) -> int:
         # A cancelled run's process ends well, and the container's work was not done.
         return 0 if run.is_success else EXIT_FAILED
 

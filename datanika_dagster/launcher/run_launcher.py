@@ -81,14 +81,21 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
                 granted = client.authorize_run(run.run_id, planned.intent)
             self._start(run, planned, granted, hosts)
         except PlatformSealed:
-            # Since the queue has looked. Back into it, as no attempt of the run's own.
-            stranded_runs.enqueue_again(self._instance, run.run_id)
+            self.give_back(run)
         except (ControlPlaneUnreachable, HostUnreachable) as error:
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
             # It would be refused again.
             self._instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: "0"})
             self._instance.report_run_failed(run, f"The run was refused: {error}")
+
+    def give_back(self, run: DagsterRun) -> None:
+        """Puts a run back that cannot start: the platform was sealed after the queue had looked.
+
+        Args:
+            run: It has no process; this is no attempt of its own.
+        """
+        stranded_runs.enqueue_again(self._instance, run.run_id)
 
     def _start(
         self, run: DagsterRun, planned: PlannedRun, granted: TaskToken, hosts: list[KnownHost]

@@ -69,6 +69,58 @@ class TestStamp:
         assert tag not in tags
         assert tags["a"] == "b"
 
+    @pytest.mark.parametrize(
+        ("name", "wished", "kept"),
+        [
+            ("dagster/priority", "1000000", "0"),
+            ("dagster/priority", "-3", "-3"),
+            ("dagster/priority", "-99", "-10"),
+            ("dagster/priority", "first", None),
+            ("dagster/max_retries", "1000000", "3"),
+            ("dagster/max_retries", "0", "0"),
+            ("dagster/max_retries", "-1", "0"),
+            ("dagster/max_retries", "9" * 5000, None),
+        ],
+    )
+    def test_wishes_have_bounds(self, storage, name, wished, kept):
+        run = storage.add_run(run_of("org_acme", tags={name: wished}))
+        assert tags_of(storage, run).get(name) == kept
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "dagster/root_run_id",
+            "dagster/parent_run_id",
+            "dagster/retry_number",
+            "dagster/auto_retry_run_id",
+            "dagster/will_retry",
+            "dagster/failure_reason",
+            "dagster/backfill",
+            "dagster/parent_backfill_id",
+            "dagster/root_backfill_id",
+            "dagster/image",
+            ".dagster/grpc_info",
+            ".dagster/run_worker",
+        ],
+    )
+    def test_lineage_and_facts_are_not_the_callers(self, storage, name):
+        foreign = storage.add_run(run_of("org_globex"))
+        run = storage.add_run(run_of("org_acme", tags={name: foreign.run_id}))
+        assert name not in tags_of(storage, run)
+
+    def test_lineage_is_what_the_run_was_made_from(self, storage):
+        foreign = storage.add_run(run_of("org_globex"))
+        root = storage.add_run(run_of("org_acme"))
+        spoofed = {
+            "dagster/root_run_id": foreign.run_id,
+            "dagster/parent_run_id": foreign.run_id,
+            "dagster/retry_number": "1",
+        }
+        lineage = {"parent_run_id": root.run_id, "root_run_id": root.run_id}
+        tags = tags_of(storage, storage.add_run(run_of("org_acme", tags=spoofed, **lineage)))
+        assert tags["dagster/root_run_id"] == tags["dagster/parent_run_id"] == root.run_id
+        assert tags["dagster/retry_number"] == "1"
+
     def test_cannot_be_changed_later(self, storage):
         run = storage.add_run(run_of("org_acme"))
         storage.add_run_tags(run.run_id, {ORG_TAG: "globex", "more": "yes"})

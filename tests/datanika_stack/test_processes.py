@@ -17,6 +17,10 @@ from datanika_stack.processes import ManagedProcess
 from datanika_stack.state import SupervisorLock, is_supervised
 
 Run = Callable[..., ManagedProcess]
+RETIRING = (
+    "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "pathlib.Path('up').touch(); time.sleep(600)"
+)
 STUBBORN = (
     "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
@@ -111,6 +115,26 @@ def test_a_hung_one_is_replaced(run: Run) -> None:
     )
     first = process.pid
     tick_until(process, lambda: process.pid not in (first, None), seconds=20)
+
+
+def test_one_that_retires_goes_on_for_as_long_as_it_answers(run: Run, tmp_path: Path) -> None:
+    process = run(RETIRING, health=(tmp_path / "up").exists, hung_seconds=0.1)
+    tick_until(process, lambda: process.state is ProcessState.RUNNING)
+    process.retire()
+    first, until = process.pid, time.monotonic() + 0.5
+    tick_until(process, lambda: time.monotonic() > until)
+    assert (process.pid, process.state) == (first, ProcessState.STOPPING)
+
+
+def test_one_that_hangs_while_it_retires_is_ended_for_good(run: Run, tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    process = run(RETIRING, health=up.exists, hung_seconds=0.1, stop_signal=signal.SIGINT)
+    tick_until(process, lambda: process.state is ProcessState.RUNNING)
+    process.retire()
+    up.unlink()
+    tick_until(process, lambda: process.state is ProcessState.STOPPED, seconds=20)
+    assert process.pid is None
+    assert process.restarts == 0
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:

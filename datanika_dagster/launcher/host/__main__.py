@@ -18,6 +18,9 @@ from datanika_dagster.launcher.host.ground import Bodies
 from datanika_dagster.launcher.host.places import Places
 from datanika_dagster.launcher.host.server import Host
 
+OPEN_FILES = 4096
+"""Several for each of the most children and connections; children have their own limit."""
+
 NAME = re.compile(r"[a-z0-9_]{1,40}")
 
 
@@ -41,6 +44,7 @@ def serve(socket_path: Path) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     processes.hide_this_process()
+    processes.allow_open_files(OPEN_FILES)
     entries.preload()
     # Not before: it imports Dagster.
     from datanika_dagster.launcher import job_child  # noqa: PLC0415

@@ -1,8 +1,7 @@
 """What all children of one host have in common, and how one of them is placed."""
 
-import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +59,12 @@ class Ground:
     places: Places
     fence: Fence
     environment: Mapping[str, str]
+    _untidied: list[Path] = field(default_factory=list)
+
+    @property
+    def is_untidy(self) -> bool:
+        """Whether there are directories that could not be removed yet."""
+        return bool(self._untidied)
 
     def fenced(
         self,
@@ -84,12 +89,31 @@ class Ground:
 
     def tidy(self, work_dir: Path) -> None:
         """Removes a directory whose child has ended; does not wait for a large one."""
-        if not self.places.remove_work_dir(work_dir):
-            self.errand(lambda: places.remove(work_dir))
+        is_removed = self.places.remove_work_dir(work_dir)
+        if not is_removed and not self.errand(lambda: places.remove(work_dir)):
+            self._untidied.append(work_dir)
 
-    def errand(self, body: Callable[[], int]) -> None:
-        """Does something of the host's own in a child, since it may take long."""
+    @staticmethod
+    def discard(work_dir: Path) -> None:
+        """Removes a directory whose child was never started, and has put nothing into it."""
+        places.remove(work_dir)
+
+    def tidy_again(self) -> None:
+        """Tries to remove what could not be: no process was left, for example."""
+        left = list(self._untidied)
+        self._untidied.clear()
+        for work_dir in left:
+            self.tidy(work_dir)
+
+    def errand(self, body: Callable[[], int]) -> bool:
+        """Does something of the host's own in a child, since it may take long.
+
+        Returns:
+            False where the system has no process for it.
+        """
         one = Child("errand", {}, on_end=lambda _: None)
-        # What is not done now is done by the sweep of the next host.
-        with contextlib.suppress(Refusal):
+        try:
             self.children.fork(one, Start(body, output_fd=2, environment=self.environment))
+        except Refusal:
+            return False
+        return True

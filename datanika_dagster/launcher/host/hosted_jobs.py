@@ -57,10 +57,10 @@ class HostedJobs:
         channel_fd, *output = descriptors
         ground = self._ground
         name = secrets.token_hex(8)
+        writes = request.kind == WRITES_PROJECTS and owner.run_id is None
         try:
-            work_dir = ground.places.make_work_dir("job" if owner.run_id else "task")
-            writes = request.kind == WRITES_PROJECTS and owner.run_id is None
             writable = ground.places.make_projects(org_id) if writes else ()
+            work_dir = ground.places.make_work_dir("job" if owner.run_id else "task")
         except OSError as error:
             raise Refusal(Code.FULL, f"No place for the job: {error.strerror}.") from None
         label = {"job": name, "kind": request.kind, "org_id": org_id, "run_id": owner.run_id}
@@ -84,7 +84,7 @@ class HostedJobs:
                 ),
             )
         except BaseException:
-            ground.tidy(work_dir)
+            ground.discard(work_dir)
             raise
         self._living[name] = _Job(child, owner, work_dir)
         owner.jobs.add(name)

@@ -157,7 +157,7 @@ class HostedRuns:
 
     def _drop(self, work_dir: Path | None) -> None:
         if work_dir is not None:
-            self._ground.tidy(work_dir)
+            self._ground.discard(work_dir)
 
     def _has_ended(self, run_id: str, ending: Ending) -> None:
         run = self._living.pop(run_id)
@@ -190,8 +190,9 @@ class HostedRuns:
             "post_mortem", {"run_id": request.run_id}, on_end=lambda _: ground.tidy(work_dir)
         )
         reporter.deadline = reporter.started + REPORT_SECONDS
-        log_fd = ground.places.open_run_log(request.run_id)
+        log_fd: int | None = None
         try:
+            log_fd = ground.places.open_run_log(request.run_id)
             ground.children.fork(
                 reporter,
                 Start(
@@ -202,6 +203,9 @@ class HostedRuns:
                     environment=ground.environment,
                 ),
             )
+        except BaseException:
+            ground.discard(work_dir)
+            raise
         finally:
             if log_fd is not None:
                 os.close(log_fd)

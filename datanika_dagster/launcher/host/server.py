@@ -21,7 +21,8 @@ from datanika_dagster import settings
 from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.fence import Fence
 from datanika_dagster.launcher.host.children import Children
-from datanika_dagster.launcher.host.connection import Closed, Connection, uid_of
+from datanika_dagster.launcher.host.connection import Closed, Connection
+from datanika_dagster.launcher.host.door import Door
 from datanika_dagster.launcher.host.ground import Bodies, Ground
 from datanika_dagster.launcher.host.hosted_jobs import HostedJobs
 from datanika_dagster.launcher.host.hosted_runs import HostedRuns
@@ -43,7 +44,6 @@ from datanika_dagster.launcher.host.upkeep import Upkeep
 
 _LOGGER = logging.getLogger(__name__)
 MAXIMUM_CONNECTIONS = 500
-BACKLOG = 128
 
 
 class Host:
@@ -57,7 +57,6 @@ class Host:
     """
 
     def __init__(self, socket_path: Path, bodies: Bodies, places: Places, fence: Fence) -> None:
-        self._path = socket_path
         self._name = socket_path.stem
         self._selector = selectors.DefaultSelector()
         self._connections: set[Connection] = set()
@@ -71,7 +70,7 @@ class Host:
         self._is_draining = False
         self._is_ending = False
         self._wake, self._woken = socket.socketpair()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._door = Door(socket_path, self._selector)
 
     def serve(self) -> None:
         """Serves until it is told to drain or to end, and all of its children have ended.
@@ -86,8 +85,8 @@ class Host:
             self._survive(self._children.do_what_is_due)
             self._survive(self._children.watch)
             self._survive(self._upkeep.do_what_is_due)
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+            self._survive(self._door.do_what_is_due)
+        self._door.remove()
 
     @staticmethod
     def _survive(step: Callable[[], None]) -> None:
@@ -102,30 +101,22 @@ class Host:
             )
 
     def _listen(self) -> None:
-        for end in (self._wake, self._woken, self._listener):
+        for end in (self._wake, self._woken):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)  # seen as a byte on the socket
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        mask = os.umask(0o177)
-        try:
-            self._listener.bind(str(self._path))
-        finally:
-            os.umask(mask)
-        self._listener.listen(BACKLOG)
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._door.open()
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     def _pause_seconds(self) -> float:
-        due = min(self._children.next_due() or math.inf, self._upkeep.due_at)
-        return max(0.0, due - time.monotonic())
+        due = (self._children.next_due() or math.inf, self._upkeep.due_at, self._door.due_at)
+        return max(0.0, min(due) - time.monotonic())
 
     def _handle(self, ready: Any, events: int) -> None:
         if ready is self._woken:
             self._take_signals()
-        elif ready is self._listener:
+        elif self._door.is_knocked_at(ready):
             self._accept()
         elif ready in self._connections:  # else it was closed a moment ago
             try:
@@ -156,12 +147,10 @@ class Host:
         self._jobs.end_tasks()
 
     def _accept(self) -> None:
-        try:
-            connected, _ = self._listener.accept()
-        except OSError:  # it has gone already, or there are no descriptors: the others wait
+        connected = self._door.let_in()
+        if connected is None:
             return
-        is_allowed = uid_of(connected) in (os.geteuid(), 0)
-        if not is_allowed or len(self._connections) >= MAXIMUM_CONNECTIONS:
+        if len(self._connections) >= MAXIMUM_CONNECTIONS:
             connected.close()
             return
         self._add(Connection(connected))
@@ -289,8 +278,9 @@ class Host:
         for connection in self._connections:
             connection.abandon()
         self._connections.clear()
-        for end in (self._wake, self._woken, self._listener):
+        for end in (self._wake, self._woken):
             end.detach()
+        self._door.forget()
 
 
 def _threads() -> int:

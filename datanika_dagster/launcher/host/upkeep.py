@@ -5,10 +5,11 @@ import time
 from datanika_dagster.launcher.host.ground import Ground
 
 INTERVAL_SECONDS = 3600.0
+TRY_AGAIN_SECONDS = 0.5
 
 
 class Upkeep:
-    """The upkeep of one host: at once, and every hour.
+    """The upkeep of one host: at once, and every hour; what the system refused, soon again.
 
     Args:
         ground: Says where, and forks who does it.
@@ -17,15 +18,21 @@ class Upkeep:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._due_at = time.monotonic()
+        self._last_try = 0.0
 
     @property
     def due_at(self) -> float:
         """When `do_what_is_due` has something to do, on the monotonic clock."""
-        return self._due_at
+        if not self._ground.is_untidy:
+            return self._due_at
+        return min(self._due_at, self._last_try + TRY_AGAIN_SECONDS)
 
     def do_what_is_due(self) -> None:
         """Has a child of the host's own tidy up, where it is time."""
         now = time.monotonic()
+        if self._ground.is_untidy and now >= self._last_try + TRY_AGAIN_SECONDS:
+            self._last_try = now
+            self._ground.tidy_again()
         if now < self._due_at:
             return
         self._due_at = now + INTERVAL_SECONDS

@@ -1,5 +1,8 @@
 """Connections through the REST API: secrets go in and never come out."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -9,6 +12,7 @@ from control_plane.connections.models import Connection
 from control_plane.connections.service import ConnectionService
 from control_plane.core.database import enter_org
 from control_plane.core.errors import Sealed
+from control_plane.core.tasks import TaskRunner
 from tests.factories.access import Member, make_member
 
 CONFIG = {"host": "db.example.com", "database": "shop", "user": "etl", "password": "canary-1"}
@@ -165,3 +169,52 @@ def secrets_of(session: Session, member: Member, vault, connection_id: int) -> d
     enter_org(session, member.org.id)
     service = ConnectionService.of(session, member.caller, vault)
     return service.secrets_of(service.get(connection_id))
+
+
+@dataclass(frozen=True)
+class Answering(TaskRunner):
+    """A runner whose task has answered: the value is the task's own word, and may be forged."""
+
+    value: Any = None
+
+    def run(self, *_: object, **__: object) -> Any:
+        return self.value
+
+
+class TestWhatATestAnswers:
+    def ask(self, client: TestClient, value: object):
+        url = f"/api/v1/orgs/{client.org}/connections/{create(client).json()['id']}/test"
+        real = client.app.state.task_runner
+        client.app.state.task_runner = Answering(real.hosts, real.redeem, value=value)
+        try:
+            return client.post(url)
+        finally:
+            client.app.state.task_runner = real
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None,
+            [],
+            "ok",
+            {},
+            {"duration_ms": "5"},
+            {"duration_ms": True},
+            {"duration_ms": -1},
+            {"duration_ms": 1 << 80},
+            {"duration_ms": 5, "server_version": {"a": 1}},
+            {"duration_ms": 5, "server_version": "x" * 1000},
+        ],
+    )
+    def test_a_forged_answer_is_refused(self, client: TestClient, value: object):
+        answer = self.ask(client, value)
+        assert answer.status_code == 502
+        assert answer.json()["detail"] == (
+            "The task 'connection_test' answered in a form that is not known."
+        )
+
+    def test_a_proper_one_is_shown(self, client: TestClient):
+        answer = self.ask(client, {"duration_ms": 5, "server_version": "PostgreSQL 18", "x": "y"})
+        assert answer.status_code == 200
+        assert answer.json()["server_version"] == "PostgreSQL 18"
+        assert "x" not in answer.json()

@@ -3,7 +3,8 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._grpc.types import ExecuteRunArgs
 
-from datanika_dagster.launcher.one_run import CommandNotUnderstood, run_id_of
+from datanika_dagster.launcher import one_run
+from datanika_dagster.launcher.one_run import CommandNotUnderstood, ContainerRun, run_id_of
+from datanika_dagster.tags import WORKER_TAG
+from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 from tests.datanika_dagster.launcher.conftest import FLIGHTS, Stack
 from tests.datanika_dagster.launcher.test_run_launcher import locked, waiting_loads
 from tests.datanika_dagster.support.waiting import wait_for
@@ -83,6 +87,70 @@ def test_a_run_whose_host_dies_is_failed(stack: Stack, dagster_home):
         host.kill()
         exit_code, output = ended(process)
     assert (exit_code, stack.run(run_id).status) == (1, DagsterRunStatus.FAILURE), output
+
+
+class TestStart:
+    """What a container does before its run has a process, on a host that is there already."""
+
+    @pytest.fixture
+    def starting(self, stack: Stack, monkeypatch):
+        monkeypatch.setattr(one_run, "RETRY_SECONDS", 0.2)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        run_id = stack.queue(FLIGHTS)
+        starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, "__ASSET_JOB")
+        stack.instance.report_dagster_event(starting, run_id)
+        yield run_id
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def once_it_waits(self, stack: Stack, run_id: str, act: Callable[[], object]):
+        def wait_and_act():
+            wait_for(lambda: WAITS_FOR_UNLOCK in stack.log(run_id))
+            act()
+
+        thread = threading.Thread(target=wait_and_act)
+        thread.start()
+        yield
+        thread.join()
+
+    def test_a_sealed_platform_is_waited_for_in_the_container(self, stack: Stack, starting: str):
+        stack.control_plane.refusal = (423, "The platform is sealed.")
+
+        def unseal():
+            stack.control_plane.refusal = None
+
+        with self.once_it_waits(stack, starting, unseal):
+            assert ContainerRun(stack.instance, starting).do() == 0
+        assert stack.run(starting).status is DagsterRunStatus.SUCCESS
+        enqueued = stack.instance.get_records_for_run(
+            starting, of_type=DagsterEventType.RUN_ENQUEUED
+        )
+        assert len(enqueued.records) == 1, "it never went back into the queue"
+        assert stack.log(starting).count(WAITS_FOR_UNLOCK) == 1
+
+    @pytest.mark.parametrize(
+        ("end", "status"),
+        [
+            ("report_run_canceling", DagsterRunStatus.CANCELED),
+            ("report_run_failed", DagsterRunStatus.FAILURE),
+        ],
+    )
+    def test_it_waits_for_no_run_that_is_to_end(self, stack: Stack, starting: str, end, status):
+        stack.control_plane.refusal = (423, "The platform is sealed.")
+        run = stack.run(starting)
+        with self.once_it_waits(stack, starting, lambda: getattr(stack.instance, end)(run)):
+            assert ContainerRun(stack.instance, starting).do() == 1
+        assert stack.run(starting).status is status
+        assert WORKER_TAG not in stack.run(starting).tags
+
+    def test_a_second_container_does_nothing(self, stack: Stack, starting: str):
+        assert ContainerRun(stack.instance, starting).do() == 0
+        asked = len(stack.control_plane.authorized)
+        assert ContainerRun(stack.instance, starting).do() == 0
+        assert len(stack.control_plane.authorized) == asked
+        steps = stack.instance.get_records_for_run(starting, of_type=DagsterEventType.STEP_START)
+        assert len(steps.records) == 1
 
 
 @pytest.mark.parametrize(
