@@ -11,12 +11,15 @@ from dagster._cli.api import grpc_command
 
 from datanika_dagster import control_plane_client, settings
 from datanika_dagster.errors import ExecutionError
+from datanika_dagster.launcher import processes
 from datanika_dagster.launcher.task_token import token_of_process
 from datanika_manifest.code_location import ManifestError
 
 
 def run() -> None:
     """Serves the org of the environment, or ends with the reason in one line."""
+    # Its environment holds its token and its login.
+    processes.hide_this_process()
     try:
         ensure_loadable()
     except (ExecutionError, ManifestError) as error:

@@ -13,7 +13,11 @@ from typing import Final
 from datanika_stack.os_access import is_root
 
 _TIMEOUT_SECONDS: Final = 30.0
-_USERS_PER_ORG: Final = 2
+SERVERS_ABOVE: Final = 1_000_000_000
+"""So far above the users of an org's runs and jobs is that of its code server: all of them are numbers
+without a name, and how many orgs there will be nobody knows."""
+
+_NO_ORG: Final = 0
 # What a code server imports, but without the seconds that importing takes.
 _PROBE: Final = (
     "import importlib.util as u\n"
@@ -35,8 +39,8 @@ class OwnUsers:
     reason: str | None = None
 
     def uid_of(self, org_id: int) -> int | None:
-        """Returns the user of an org's server, the same as that of its runs; None for our own."""
-        return None if self.uid_base is None else self.uid_base + _USERS_PER_ORG * org_id
+        """Returns the user of an org's server, and of nothing else; None for our own."""
+        return None if self.uid_base is None else _server_uid(self.uid_base, org_id)
 
 
 def find_own_users(
@@ -45,7 +49,7 @@ def find_own_users(
     """Finds out whether code servers can have users of their own.
 
     Args:
-        uid_base: The first number; that of no org.
+        uid_base: The first number of the users that orgs have.
         python: The interpreter's command.
         environment: What a code server is started with.
     """
@@ -58,8 +62,8 @@ def find_own_users(
             [python[0], "-P", "-c", _PROBE],
             env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
             cwd="/",
-            user=uid_base,
-            group=uid_base,
+            user=_server_uid(uid_base, _NO_ORG),
+            group=_server_uid(uid_base, _NO_ORG),
             extra_groups=[],
             capture_output=True,
             text=True,
@@ -72,3 +76,7 @@ def find_own_users(
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return OwnUsers(None, f"another user cannot read what {python[0]} imports: {last[:200]}")
     return OwnUsers(uid_base)
+
+
+def _server_uid(uid_base: int, org_id: int) -> int:
+    return uid_base + SERVERS_ABOVE + org_id

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from datanika_stack.base_environment import base_environment
+from datanika_stack.own_users import SERVERS_ABOVE
 from datanika_stack.polling import wait_for
 from datanika_stack.server_ping import grpc_serves
 from tests.datanika_dagster.support.control_plane_stand_in import ControlPlaneStandIn, serve
@@ -149,11 +150,37 @@ def test_each_org_has_a_user_that_reaches_no_other(
         own, other = socket_of(servers, 7), socket_of(servers, 8)
         base = servers.plan.uid_base
         process = psutil.Process(pid_of(servers, 7))
-        assert set(process.uids()) == set(process.gids()) == {base + 14}
+        user = base + SERVERS_ABOVE + 7
+        assert set(process.uids()) == set(process.gids()) == {user}
         assert grpc_serves(own)
-        assert can_connect(base + 14, other) == "PermissionError"
+        for path in (own, other):
+            assert can_connect(base + 14, path) == "PermissionError"  # the org's runs
+        for attacker in (base + 14, base + 15):
+            assert can_reach(attacker, process.pid) == ["PermissionError"] * 3
+        assert can_reach(user, process.pid)[:2] == ["PermissionError"] * 2
+        assert can_connect(user, other) == "PermissionError"
         assert can_connect(base + 15, own) == "PermissionError"  # the org's jobs
         assert can_connect(0, own) == "connected"  # a canary: root, as webserver and daemon are
+
+
+def can_reach(uid: int, pid: int) -> list[str]:
+    """What somebody else of the machine can do with a process: read it, and signal it."""
+    code = (
+        "import os, sys\n"
+        "at = '/proc/' + sys.argv[1]\n"
+        "for attempt in (lambda: open(at + '/environ', 'rb').read(), lambda: open(at + '/mem', 'rb'),\n"
+        "                lambda: os.kill(int(sys.argv[1]), 0)):\n"
+        "    try:\n"
+        "        attempt()\n"
+        "        print('done')\n"
+        "    except OSError as error:\n"
+        "        print(type(error).__name__)"
+    )
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-c", code, str(pid)],
+        user=uid, group=uid, extra_groups=[], capture_output=True, text=True, check=True, cwd="/",
+    )  # fmt: skip
+    return done.stdout.split()
 
 
 def can_connect(uid: int, path: Path) -> str:

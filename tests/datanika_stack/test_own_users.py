@@ -3,18 +3,27 @@
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from datanika_dagster.launcher.fence import Fence, Level, Principal
 from datanika_stack.base_environment import base_environment
 from datanika_stack.own_users import OwnUsers, find_own_users
 
 IS_ROOT = os.geteuid() == 0
 
 
-def test_the_users_are_those_of_the_orgs_runs() -> None:
+def test_a_server_has_a_user_that_no_run_job_or_other_org_has() -> None:
     users = OwnUsers(1_000_000)
-    assert [users.uid_of(org_id) for org_id in (1, 2, 7)] == [1_000_002, 1_000_004, 1_000_014]
+    fence = Fence(Level.USERS, uid_base=1_000_000)
+    orgs = range(1, 1000)
+    servers = [users.uid_of(org_id) for org_id in orgs]
+    kinds: tuple[Literal["run", "job"], ...] = ("run", "job")
+    others = {fence.user_of(Principal(org_id, kind)) for org_id in orgs for kind in kinds}
+    assert servers[:2] == [1_001_000_001, 1_001_000_002]
+    assert len(set(servers)) == len(servers)
+    assert not {number for user in others if user for number in user} & set(servers)
     assert OwnUsers(None, "because").uid_of(7) is None
 
 

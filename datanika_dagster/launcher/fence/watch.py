@@ -7,6 +7,7 @@ ends nothing itself.
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from datanika_dagster.launcher.fence.surroundings import Limits
 Excess = Literal["memory", "processes", "disk"]
 _PROC: Final = Path("/proc")
 _KIB: Final = 1024
+_BLOCK: Final = 512
 _LARGEST_WALK: Final = 20_000
 """So many files are counted; a directory with more is too much by itself."""
 
@@ -32,12 +34,14 @@ class Watched:
         work_dir: Where it works.
         limits: What it may use.
         inherited_bytes: The private memory that it shares with the host since the fork.
+        also: Other directories of its own, for example the logs of a run's steps.
     """
 
     pid: int
     work_dir: Path
     limits: Limits
     inherited_bytes: int = 0
+    also: tuple[Path, ...] = ()
 
 
 def excesses(children: Iterable[Watched], *, with_disk: bool = False) -> dict[int, Excess]:
@@ -52,7 +56,7 @@ def excesses(children: Iterable[Watched], *, with_disk: bool = False) -> dict[in
     found: dict[int, Excess] = {}
     for child in watched:
         excess = _excess(child, trees.get(child.pid, []))
-        if excess is None and with_disk and _is_disk_exceeded(child):
+        if excess is None and with_disk and _is_disk_exceeded(child, trees.get(child.pid, [])):
             excess = "disk"
         if excess is not None:
             found[child.pid] = excess
@@ -87,16 +91,39 @@ def _excess(child: Watched, pids: list[int]) -> Excess | None:
     return "memory" if used > limits.memory_bytes else None
 
 
-def _is_disk_exceeded(child: Watched) -> bool:
+def _is_disk_exceeded(child: Watched, pids: list[int]) -> bool:
     limit = child.limits.disk_bytes
     if limit is None:
         return False
     total = 0
-    for count, used in enumerate(_sizes(str(child.work_dir))):
+    for count, used in enumerate(_all_sizes(child, pids)):
         total += used
         if total > limit or count > _LARGEST_WALK:
             return True
     return False
+
+
+def _all_sizes(child: Watched, pids: list[int]) -> Iterator[int]:
+    for directory in (child.work_dir, *child.also):
+        yield from _sizes(str(directory))
+    yield from _sizes_of_nameless(pids)
+
+
+def _sizes_of_nameless(pids: list[int]) -> Iterator[int]:
+    """Gives the disk space of open files that lie in no directory any more, each once.
+
+    Only whoever may trace the processes sees them: root, where it has CAP_SYS_PTRACE.
+    """
+    seen = set[tuple[int, int]]()
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    status = descriptor.stat()
+                    known = (status.st_dev, status.st_ino)
+                    if stat.S_ISREG(status.st_mode) and not status.st_nlink and known not in seen:
+                        seen.add(known)
+                        yield status.st_blocks * _BLOCK
 
 
 def _sizes(directory: str) -> Iterator[int]:
@@ -119,7 +146,7 @@ def _sizes(directory: str) -> Iterator[int]:
 
 def _size(entry: "os.DirEntry[str]") -> int:
     try:
-        return entry.stat(follow_symlinks=False).st_blocks * 512
+        return entry.stat(follow_symlinks=False).st_blocks * _BLOCK
     except FileNotFoundError:
         return 0
 

@@ -179,6 +179,8 @@ class Children:
                 one.fenced.surroundings.work_dir,
                 one.fenced.surroundings.limits,
                 self._inherited_bytes,
+                # A run's steps log there; a project that a job generates is kept, and is no scratch.
+                one.fenced.surroundings.writable if one.kind == "run" else (),
             )
             for one in self._living.values()
             if one.fenced is not None

@@ -128,6 +128,44 @@ def test_a_full_directory_is_seen(any_machine):
     assert excess_on(any_machine, Limits(disk_bytes=10 * MIB), body, with_disk=True) == "disk"
 
 
+@pytest.mark.parametrize("holds", ["by a descriptor", "by a child's"])
+def test_files_without_a_name_are_counted(rooted, holds):
+    def body():
+        with Path("file").open("wb") as file:
+            Path("file").unlink()
+            file.write(os.urandom(4 * MIB))
+            file.flush()
+            if holds == "by a child's" and os.fork():
+                os.close(file.fileno())
+            time.sleep(60)
+
+    given = Limits(disk_bytes=2 * MIB)
+    assert excess_on(rooted, given, body, with_disk=True, patience_seconds=10) == "disk"
+
+
+def test_one_file_is_counted_once(rooted):
+    def body():
+        with Path("file").open("wb") as file:
+            Path("file").unlink()
+            file.write(os.urandom(MIB))
+            file.flush()
+            for _ in range(10):
+                os.dup(file.fileno())
+            os.fork()
+            time.sleep(60)
+
+    given = Limits(disk_bytes=5 * MIB)
+    assert excess_on(rooted, given, body, with_disk=True, patience_seconds=0.5) is None
+
+
+def test_what_a_job_writes_into_its_log_is_its_runs(rooted, home):
+    logs = home / "logs_of_a_run"
+    logs.mkdir()
+    logs.joinpath("step.err").write_bytes(os.urandom(2 * MIB))
+    watched = Watched(os.getpid(), rooted.work_dir(), Limits(disk_bytes=MIB), also=(logs,))
+    assert watch.excesses([watched], with_disk=True) == {os.getpid(): "disk"}
+
+
 @pytest.mark.parametrize("name", [b"\xff\xfe\x80", b"x kB", b"9 kB", b") R 1 1"])
 def test_a_process_names_itself_as_it_likes(any_machine, name):
     how = {"with_disk": True, "patience_seconds": 0.3}
