@@ -35,24 +35,25 @@ def definitions() -> dg.Definitions:
     config = settings.read()
     org = config.required_org()
     sha256 = _planned_sha256() or config.manifest
-    manifest = _pinned(org, sha256) if sha256 else _fetch(org, None)
+    manifest, built = _pinned(org, sha256) if sha256 else _fetched(org, None)
     credentials.redeem_early()
     # The public with_reconstruction_metadata alone is lost on the way (Dagster 1.13.27).
     DefinitionsLoadContext.get().add_to_pending_reconstruction_metadata(
         MANIFEST_METADATA, manifest.sha256()
     )
-    return build_definitions(manifest)
+    return built
 
 
 @lru_cache(maxsize=1)
-def _pinned(org: str, sha256: str) -> CodeLocation:
-    """Returns a manifest by its hash; Dagster asks for a run's definitions more than once."""
-    return _fetch(org, sha256)
+def _pinned(org: str, sha256: str) -> tuple[CodeLocation, dg.Definitions]:
+    """Returns what a hash names; Dagster asks for a run's definitions more than once."""
+    return _fetched(org, sha256)
 
 
-def _fetch(org: str, sha256: str | None) -> CodeLocation:
+def _fetched(org: str, sha256: str | None) -> tuple[CodeLocation, dg.Definitions]:
     with control_plane_client.of_process(settings.read(), token_of_process()) as client:
-        return client.manifest(org, sha256)
+        manifest = client.manifest(org, sha256)
+    return manifest, build_definitions(manifest)
 
 
 def _planned_sha256() -> str | None:

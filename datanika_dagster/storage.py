@@ -46,7 +46,11 @@ class StampingRunStorage(PostgresRunStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Makes the storage that `dagster.yaml` describes."""
-        return cls(inst_data=inst_data, postgres_url=pg_url_from_config(config_value))  # type: ignore[arg-type]
+        return cls(
+            inst_data=inst_data,
+            postgres_url=pg_url_from_config(config_value),  # type: ignore[arg-type]
+            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+        )
 
     def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
         """Stores a run under the org of its code location.

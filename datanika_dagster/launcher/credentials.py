@@ -21,7 +21,6 @@ from datanika_dagster.control_plane_client import Redeemed, RunIntent
 from datanika_dagster.errors import (
     ControlPlaneUnreachable,
     ExecutionError,
-    PlatformSealed,
     SettingMissing,
 )
 from datanika_dagster.launcher import run_side, waiting
@@ -69,24 +68,17 @@ _GRANTS = _Grants()
 
 
 def redeem_early() -> None:
-    """Exchanges the task token of this process, where it has one that was not exchanged yet.
+    """Exchanges the task token of this process in the background, where it has one.
 
-    A refusal is no error here: the first step asks again and says what is wrong. While the platform
-    is sealed, or silent, it is asked again and again in the background, since the first step may have
-    to wait for its pool for longer than the token lives.
+    The first step may have to wait for its pool for longer than the token lives. A refusal is no
+    error here: that step asks again and says what is wrong. While the platform is sealed, or silent,
+    it is asked again and again.
     """
-    config = settings.read()
     token = token_of_process()
-    if token is None:
-        return
-    try:
-        _redeem_for_process(token, config)
-    except (PlatformSealed, ControlPlaneUnreachable):
+    if token is not None:
         threading.Thread(
-            target=_redeem_later, args=(token, config), name="redeem", daemon=True
+            target=_redeem_later, args=(token, settings.read()), name="redeem", daemon=True
         ).start()
-    except ExecutionError:
-        pass
 
 
 def _redeem_for_process(token: str, config: Settings) -> None:

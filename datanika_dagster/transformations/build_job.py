@@ -65,6 +65,8 @@ def run(job: DbtJob, payload: dict[str, Any], secrets: Secrets) -> JsonValue:
             "select": selection.selectors(declared, selected),
             # Exactly the listed tests, not all that hang on the listed nodes.
             "indirect_selection": "empty",
+            # Nobody reads what dbt would write: results come from its events and its answer.
+            "write_json": False,
         },
     )
     return reporter.finish(outcome, selected)

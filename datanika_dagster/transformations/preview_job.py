@@ -72,7 +72,7 @@ def _compile(
         project_dir=directory or project.stage(files, work_dir / "project" / "target"),
         work_dir=work_dir,
         manifest=manifest,
-        options={"inline": sql, "populate_cache": False},
+        options={"inline": sql, "populate_cache": False, "write_json": False},
     )
     if outcome.error is not None:
         raise TransformationError(outcome.error)

@@ -32,6 +32,7 @@ def warm_up() -> None:
     """Compiles a project of nobody's, without a connection. Leaves no thread and no file behind."""
     # Only a worker host calls this, after it has imported dbt.
     from dbt.adapters.factory import reset_adapters  # noqa: PLC0415
+    from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415
     from dbt.mp_context import get_mp_context  # noqa: PLC0415
 
     # dbt makes nothing but locks with it. Those of its own choice start a process that looks after
@@ -47,4 +48,6 @@ def warm_up() -> None:
             # The static parser has threads of its own, and its locks would be forked without them.
             options={"introspect": False, "populate_cache": False, "static_parser": False},
         )
+        # A build reads what a parse has written.
+        Manifest.from_msgpack((work_dir / "target" / project.PARTIAL_PARSE_FILE).read_bytes())
     reset_adapters()

@@ -43,9 +43,9 @@ def run(start: RunStart) -> int:
         )
         task_token.keep(told.task_token.get_secret_value())
         with instance_of(told) as instance:
+            keep_connections(instance)
             if not _is_ours(instance, told.run_id):
                 return 0
-            keep_connections(instance)
             return execute_run(told.run_id, instance)
 
 
