@@ -1,4 +1,14 @@
-"""What may not run where the operating system keeps nobody apart. Knows no operating system."""
+"""What may not run where the operating system keeps nobody apart. Knows no operating system.
+
+For the first connector whose data are local files; nobody else has to ask. Whoever starts such a job
+asks before each one, with the level that the host says (`info`, "isolation"), since a host may be another:
+
+    ensure_allowed(level, connector="duckdb", has_own_macros=…, has_several_orgs=…)
+    Terms(org_id, deadline_seconds, has_network=False)    # job_processes.py; what a run's step starts
+
+`has_network=False` closes loopback and the machine's networks to the job at levels `users` and
+`namespaces`; at `none` it changes nothing, which is what `ensure_allowed` is for.
+"""
 
 from typing import Final
 

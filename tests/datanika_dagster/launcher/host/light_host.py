@@ -19,6 +19,7 @@ from datanika_dagster.launcher.host.protocol import StartJob
 from datanika_dagster.launcher.host.server import Host
 
 FOREVER = 600
+UNREACHED = 42
 
 
 def run(start: RunStart) -> int:
@@ -62,6 +63,11 @@ def act(order: dict) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
         signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
         hashlib.pbkdf2_hmac("sha256", b"x", b"y", 1 << 31 - 1)
+    if "connect" in order:
+        try:
+            socket.create_connection(("127.0.0.1", order["connect"]), 5).close()
+        except OSError:
+            return UNREACHED
     time.sleep(order.get("seconds", 0))
     if "signal" in order:
         os.kill(os.getpid(), order["signal"])
@@ -80,11 +86,11 @@ def evidence() -> dict:
     }
 
 
-def main() -> None:
+def main(fence: Fence | None = None) -> None:
     directory, name = Path(sys.argv[2]), sys.argv[4]
     bodies = Bodies(run, job, report)
     places = Places.of(settings.read())
-    Host(directory / f"{name}.sock", bodies, places, Fence(Level.NONE)).serve()
+    Host(directory / f"{name}.sock", bodies, places, fence or Fence(Level.NONE)).serve()
 
 
 if __name__ == "__main__":

@@ -11,15 +11,20 @@ import pytest
 from datanika_dagster.launcher.host import client
 from datanika_dagster.launcher.host.client import HostRefused
 from datanika_dagster.launcher.host.protocol import Kill, StartJob
+from tests.datanika_dagster.launcher.host.conftest import LIGHT, environment
+from tests.datanika_dagster.launcher.host.light_host import UNREACHED
 from tests.datanika_dagster.launcher.host.test_host import is_alive
 from tests.datanika_dagster.support.waiting import wait_for
+from tests.datanika_dagster.support.worker_hosts import worker_host
 
 
-def start(connection, *, org_id=7, deadline_seconds=60.0, kind="test", **order):
+def start(connection, *, org_id=7, deadline_seconds=60.0, kind="test", has_network=True, **order):
     """Starts a job that does what `order` says, and returns its name and process id."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        request = StartJob(org_id=org_id, kind=kind, deadline_seconds=deadline_seconds)
+        request = StartJob(
+            org_id=org_id, kind=kind, deadline_seconds=deadline_seconds, has_network=has_network
+        )
         answer = connection.request(request, [theirs.fileno()])
         ours.sendall(json.dumps(order).encode() + b"\n")
     return answer["job"], answer["pid"]
@@ -127,3 +132,21 @@ class TestJobsOfRuns:
         assert said["ok"] is False
         assert said["code"] in ("refused", "unknown", "invalid")
         assert host.children() == []
+
+
+def test_a_job_that_asks_for_no_network_has_none(home):
+    """For jobs on local files, which no connector has yet: see `single_trust.ensure_allowed`."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        worker_host(home / "sockets", environment(home), module=f"{LIGHT}_with_fence") as running,
+        running.connect() as connection,
+    ):
+        level = running.info()["isolation"]["level"]
+        if level == "none":
+            pytest.skip(f"NOT TESTED: {running.info()['isolation']}")
+        port = server.getsockname()[1]
+        codes = []
+        for has_network in (True, False):
+            job, _ = start(connection, has_network=has_network, connect=port)
+            codes.append(ending(connection, job)["exit"])
+    assert codes == [0, UNREACHED]
