@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datanika_dagster.launcher.host_environment import HostEnvironment
 from datanika_stack.base_environment import PYTHON, base_environment
 from datanika_stack.code_servers import CodeServerPlan, CodeServers
 from datanika_stack.dagster_logins import DagsterLogins
@@ -152,16 +153,15 @@ class StackPlan:
         """Returns a worker host: it forks runs and jobs, and is given no secret of any kind."""
         sockets = self.home.worker_sockets_dir
         command = (*PYTHON, WORKER_HOST_MODULE, "--sockets", str(sockets), "--name", name)
-        environment = base_environment() | {
-            "DAGSTER_HOME": str(self.home.dagster_home),
-            "DATANIKA_HOME": str(self.home.path),
-            "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),
-            "DATANIKA_WORKER_UID_BASE": str(self.settings.worker_uid_base),
-            "DATANIKA_RUN_LOG_DAYS": str(self.settings.run_log_days),
-            "DATANIKA_RUN_LOG_GIGABYTES": str(self.settings.run_log_gigabytes),
-            # A thread of its own would not survive the fork (Arrow's allocator, jemalloc).
-            "JE_ARROW_MALLOC_CONF": "background_thread:false",
-        }
+        given = HostEnvironment(
+            dagster_home=self.home.dagster_home,
+            home=self.home.path,
+            projects_dir=self.dbt_projects_dir,
+            worker_uid_base=self.settings.worker_uid_base,
+            run_log_days=self.settings.run_log_days,
+            run_log_gigabytes=self.settings.run_log_gigabytes,
+        )
+        environment = base_environment() | given.variables()
         return self._spec(
             f"worker_{name}",
             command,

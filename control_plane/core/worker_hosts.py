@@ -121,8 +121,7 @@ class Child:
             TimeoutError: Nobody says anything, not even the host.
         """
         while True:
-            sources = [self._host] if self._is_silent else [self._host, self._channel]
-            ready = select.select(sources, [], [], max(0.0, deadline - time.monotonic()))[0]
+            ready = self._wait(deadline)
             if not ready:
                 raise TimeoutError
             if self._channel in ready:
@@ -136,6 +135,12 @@ class Child:
                 ending = self._read_host()
                 if ending is not None:
                     return self._last_words(ending)
+
+    def _wait(self, deadline: float) -> list[socket.socket]:
+        if b"\n" in self._from_host:
+            return [self._host]  # the ending came together with the answer to the start
+        sources = [self._host] if self._is_silent else [self._host, self._channel]
+        return select.select(sources, [], [], max(0.0, deadline - time.monotonic()))[0]
 
     def _last_words(self, ending: Mapping[str, Any]) -> bytes:
         while not self._is_silent and select.select([self._channel], [], [], 0)[0]:

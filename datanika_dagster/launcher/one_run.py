@@ -28,6 +28,7 @@ from datanika_dagster import settings
 from datanika_dagster.errors import ExecutionError
 from datanika_dagster.launcher import host_choice, processes, worker
 from datanika_dagster.launcher.host import client
+from datanika_dagster.launcher.host_environment import HostEnvironment
 from datanika_dagster.launcher.run_launcher import DatanikaRunLauncher
 from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.tags import WORKER_TAG
@@ -199,13 +200,15 @@ def _worker_host() -> Iterator[Path]:
 def _environment() -> dict[str, str]:
     """Returns what a worker host is given: where things are, and no secret."""
     config = settings.read()
-    return settings.inherited_environment() | {
-        "DAGSTER_HOME": str(config.required_dagster_home()),
-        "DATANIKA_HOME": str(config.home.absolute()),
-        "DBT_PROJECTS_DIR": str(config.projects_dir()),
-        "DATANIKA_WORKER_UID_BASE": str(config.worker_uid_base),
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    }
+    given = HostEnvironment(
+        dagster_home=config.required_dagster_home(),
+        home=config.home.absolute(),
+        projects_dir=config.projects_dir(),
+        worker_uid_base=config.worker_uid_base,
+        run_log_days=config.run_log_days,
+        run_log_gigabytes=config.run_log_gigabytes,
+    )
+    return settings.inherited_environment() | given.variables()
 
 
 def _wait_for(host: "subprocess.Popen[bytes]", sockets: Path) -> None:

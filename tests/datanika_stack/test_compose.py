@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from datanika_dagster.launcher.host_environment import HostEnvironment
 from datanika_stack.cli.main import app
 from datanika_stack.compose_env import compose_env
 from datanika_stack.layout import PROJECT_ROOT
@@ -116,6 +117,17 @@ def test_a_service_takes_over_what_the_user_sets_for_it(
 ) -> None:
     environment = services[service]["environment"]
     assert {name for name, value in environment.items() if value is None} == names
+
+
+def test_a_worker_host_is_told_what_every_worker_host_is_told(services: dict[str, Any]) -> None:
+    path = Path("/somewhere")
+    told = HostEnvironment(path, path, path, 1_000_000, 1.0, 1.0).variables()
+    image = (PROJECT_ROOT / "Dockerfile").read_text()
+    of_image = {name for name in told if re.search(rf"^\s+(ENV )?{name}=", image, re.MULTILINE)}
+    assert of_image == {"DATANIKA_HOME"}
+    given = services["worker-host"]["environment"]
+    assert set(given) == set(told) - of_image
+    assert given["JE_ARROW_MALLOC_CONF"] == told["JE_ARROW_MALLOC_CONF"]
 
 
 def test_the_second_worker_host_is_another_one_of_the_first(services: dict[str, Any]) -> None:
