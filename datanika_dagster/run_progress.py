@@ -23,14 +23,6 @@ NOT_AFTER: Final[Mapping[DagsterEventType, frozenset[DagsterRunStatus]]] = {
 }
 """Events that change no run's status from one of these."""
 
-CLAIMS: Final = """
-    CREATE TABLE IF NOT EXISTS datanika.run_claims (
-        run_id varchar(255) PRIMARY KEY REFERENCES public.runs (run_id) ON DELETE CASCADE,
-        claimed_at timestamptz NOT NULL DEFAULT now()
-    )
-"""
-"""The table of the runs that some process has begun to execute."""
-
 CLAIM: Final = """
     INSERT INTO datanika.run_claims (run_id)
     SELECT run_id FROM public.runs WHERE run_id = :run_id AND status = 'STARTING'

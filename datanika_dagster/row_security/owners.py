@@ -6,8 +6,6 @@ them in the transaction that stores a run; orgs' logins read their own rows and 
 
 from typing import Final
 
-from datanika_dagster.run_progress import CLAIMS
-
 OWNER_TABLES: Final = (
     "CREATE SCHEMA IF NOT EXISTS datanika",
     """
@@ -25,7 +23,13 @@ OWNER_TABLES: Final = (
         PRIMARY KEY (snapshot_id, org)
     )
     """,
-    CLAIMS,
+    # The runs that some process has begun to execute.
+    """
+    CREATE TABLE IF NOT EXISTS datanika.run_claims (
+        run_id varchar(255) PRIMARY KEY REFERENCES public.runs (run_id) ON DELETE CASCADE,
+        claimed_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
     """
     CREATE TABLE IF NOT EXISTS datanika.logins (
         login name PRIMARY KEY,

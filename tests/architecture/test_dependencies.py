@@ -37,6 +37,17 @@ def requirements(lock: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.parametrize("module", ["datanika_stack.cli.main", "datanika_stack.supervisor"])
+def test_a_command_does_not_pay_for_engines(module: str):
+    """Each import of Dagster takes a second of processor time, and `up` starts two such processes."""
+    heavy = "'dagster', 'dlt', 'dbt', 'grpc', 'alembic', 'fastapi', 'uvicorn', 'duckdb', 'pandas'"
+    script = f"import sys, {module}; print(*sorted({{{heavy}}} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 class TestLocks:
     def test_every_requirement_is_pinned_and_hashed(self, lock: str):

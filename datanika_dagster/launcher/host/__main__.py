@@ -45,6 +45,8 @@ def serve(socket_path: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     processes.hide_this_process()
     processes.allow_open_files(OPEN_FILES)
+    # Imports make little garbage and many objects: collecting among them costs a fifth of the start.
+    gc.disable()
     entries.preload()
     # Not before: it imports Dagster.
     from datanika_dagster.launcher import job_child  # noqa: PLC0415
@@ -55,6 +57,7 @@ def serve(socket_path: Path) -> None:
     # What is here now is every child's; the collector leaves it alone, so the pages stay shared.
     gc.collect()
     gc.freeze()
+    gc.enable()
     host.serve()
 
 
