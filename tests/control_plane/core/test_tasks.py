@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -64,9 +66,9 @@ def jobs_of(host, kind):
     return [one for one in host.info()["children"] if one.get("kind") == kind]
 
 
-def the_job(host, kind):
+def the_job(host, kind, timeout_seconds=5.0):
     """Returns the process id of the one job of a kind, once it is there."""
-    wait_until(lambda: jobs_of(host, kind))
+    wait_until(lambda: jobs_of(host, kind), timeout_seconds)
     return jobs_of(host, kind)[0]["pid"]
 
 
@@ -241,6 +243,27 @@ def test_a_closed_connection_ends_the_task(runner, task_host):
         child.tell(order, 5)
         pid = the_job(task_host, "hang")
     assert wait_until(lambda: is_gone(pid)) < 1
+
+
+CONTROL_PLANE = """
+import sys
+from pathlib import Path
+from control_plane.core.tasks import Granted, PresentedToken, TaskRunner
+from control_plane.core.worker_hosts import WorkerHosts
+
+runner = TaskRunner(WorkerHosts(Path(sys.argv[1])), lambda token: Granted({}, {}))
+runner.run("hang", {}, token=PresentedToken(1, "dtk"), deadline_seconds=60)
+"""
+
+
+def test_a_killed_control_plane_leaves_no_task(task_host, worker_sockets):
+    command = [sys.executable, "-c", CONTROL_PLANE, str(worker_sockets)]
+    with subprocess.Popen(command) as process:
+        pid = the_job(task_host, "hang", timeout_seconds=30)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert wait_until(lambda: is_gone(pid)) < 3
+    wait_until(lambda: not jobs_of(task_host, "hang"))
 
 
 class TestHosts:

@@ -119,17 +119,16 @@ def upload_payload():
     }
 
 
-def test_a_model_that_takes_its_time_limit_off(run, databases, task_host, projects_dir):
-    _, warehouse = databases
+def build_payload(task_host, projects_dir):
+    """Parses a project whose one table takes ten minutes, and returns what builds it."""
     model = projects.model(
         "slow",
         "select 1 as n from pg_sleep(600)",
         materialization="table",
     )
-    warehouse.execute(f"alter database {warehouse.name} set statement_timeout = 0")
     asked = projects.payload(projects.source(model), projects_dir)
     parsed = ask(task_host, "dbt_parse", asked)["value"]
-    payload = {
+    return {
         "project": {"connection": "warehouse", **parsed},
         "projects_dir": str(projects_dir),
         "nodes": [node["unique_id"] for node in parsed["nodes"]],
@@ -139,6 +138,50 @@ def test_a_model_that_takes_its_time_limit_off(run, databases, task_host, projec
         "run_id": "5b0f6c8e-0000",
         "allowed_networks": LOOPBACK,
     }
+
+
+def test_a_model_that_takes_its_time_limit_off(run, databases, task_host, projects_dir):
+    _, warehouse = databases
+    warehouse.execute(f"alter database {warehouse.name} set statement_timeout = 0")
+    payload = build_payload(task_host, projects_dir)
     with seen(warehouse, "PgSleep"):
         assert "was stopped after" in run("dbt_build", payload, {"warehouse": warehouse.secret})
     assert_all_end(warehouse)
+
+
+def test_a_model_of_a_run_that_is_cancelled(
+    databases, task_host, projects_dir, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DATANIKA_HOME", str(tmp_path))
+    _, warehouse = databases
+    payload, secrets = build_payload(task_host, projects_dir), {"warehouse": warehouse.secret}
+
+    @dg.multi_asset(specs=[dg.AssetSpec(dg.AssetKey(FLIGHTS))], can_subset=True)
+    def step(context: dg.AssetExecutionContext):
+        with cancelled_once_it_sleeps(context.instance, context.run, warehouse):
+            yield from run_side.run_job(context, "dbt_build", payload, secrets, Terms(7, 120))
+
+    started = time.monotonic()
+    with dg.instance_for_test() as instance:
+        result = dg.materialize([step], instance=instance, raise_on_error=False)
+        run = instance.get_run_by_id(result.run_id)
+    assert run.status is dg.DagsterRunStatus.CANCELED
+    assert time.monotonic() - started < 60, "neither the model nor the deadline was waited for"
+    assert_all_end(warehouse)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert warehouse.value("select count(*) from pg_class where relname like 'slow%'") == 0
+
+
+@contextmanager
+def cancelled_once_it_sleeps(instance, run, database):
+    def cancel():
+        query = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
+        wait_for(lambda: database.value(f"{query} and datname = current_database()"), 60)
+        instance.report_run_canceling(run)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dagster import DagsterRunStatus
 from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._core.workspace.load_target import GrpcServerTarget, WorkspaceFileTarget
 from dagster._daemon.auto_run_reexecution.event_log_consumer import (
     DAGSTER_EVENT_TYPES,
     _persist_cursors,
@@ -25,7 +25,9 @@ from datanika_dagster.launcher.run_retries import PromptRunRetries
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.run_records import MANIFEST_TAG
 from tests.datanika_dagster.launcher.conftest import FLIGHTS, PLANES
+from tests.datanika_dagster.support.code_servers import code_server
 from tests.datanika_dagster.support.graphql import terminate
+from tests.datanika_dagster.support.manifests import manifest
 from tests.datanika_dagster.support.waiting import wait_for
 
 NEVER_SECONDS = 3600
@@ -139,6 +141,30 @@ class TestOverlooked:
             again._next_look = 0.0
             list(again.run_iteration(stack.context))
         assert len(retries_of(stack, behind_the_cursor)) == 1
+
+    def test_a_retry_is_planned_from_what_is_published_then(
+        self, stack, failed, socket_directory, dagster_home
+    ):
+        newer = stack.control_plane.publish(manifest(tables=("flights",)))
+        assert newer != stack.sha256
+        path = socket_directory / "newer.sock"
+        target = GrpcServerTarget(
+            host="localhost", port=None, socket=str(path), location_name="org_acme"
+        )
+        url = {"DATANIKA_CONTROL_PLANE_URL": stack.control_plane.url}
+        retries = PromptRunRetries(interval_seconds=NEVER_SECONDS)
+        with (
+            code_server("acme", newer, path, dagster_home.environment | url),
+            WorkspaceProcessContext(stack.instance, target) as context,
+        ):
+            list(retries.run_iteration(context))
+            (retry,) = retries_of(stack, failed)
+            stack.instance.launch_run(retry.run_id, context.create_request_context())
+            ended = stack.finished(retry.run_id)
+        assert ended.status is DagsterRunStatus.SUCCESS, stack.log(retry.run_id)
+        assert ended.tags[MANIFEST_TAG] == newer
+        (asked,) = stack.control_plane.authorized
+        assert asked["manifest_sha256"] == newer
 
     @pytest.mark.filterwarnings("ignore:Error loading repository location")
     def test_a_code_server_that_is_gone_for_a_while_costs_no_retry(

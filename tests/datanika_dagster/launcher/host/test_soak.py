@@ -17,8 +17,10 @@ import pytest
 
 from datanika_dagster.launcher.host import sealed_memory
 from datanika_dagster.launcher.host.protocol import Launch, Status
+from tests.datanika_dagster.launcher.conftest import FLIGHTS
 from tests.datanika_dagster.launcher.host.conftest import TOKEN
 from tests.datanika_dagster.launcher.host.test_jobs_of_host import ending, start
+from tests.datanika_dagster.support.manifests import SOURCE
 from tests.datanika_dagster.support.waiting import wait_for
 from tests.datanika_dagster.support.worker_hosts import descriptors_of, threads_of
 
@@ -104,3 +106,27 @@ def test_a_hosts_memory_holds_no_secret_after_a_hundred_launches(host):
     wait_for(lambda: host.children() == [])
     assert memory_holds(pid, TOKEN, PASSWORD) == set()
     assert memory_holds(pid, "dbt_projects") == {"dbt_projects"}  # it can find what is there
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="hidden processes show their memory to root only")
+def test_a_preloaded_hosts_memory_holds_no_secret_after_real_runs(stack, dagster_home):
+    """What the light host has not: Dagster, the engines, and children that use them."""
+    pid = stack.host.pid
+    for _ in range(3):
+        run_id = stack.launch(FLIGHTS)
+        run = stack.finished(run_id)
+        assert run.is_success, stack.log(run_id)
+    secret = stack.source.secret
+    config = {**secret["config"], "password": PASSWORD, "database": "none"}
+    stack.control_plane.connections[SOURCE] = {**secret, "config": config}
+    failed = stack.finished(stack.launch(FLIGHTS))
+    assert not failed.is_success
+    wait_for(lambda: stack.host.info()["children"] == [])
+    secrets = (
+        *(f"dtk_{one.run_id}" for one in (run, failed)),
+        stack.warehouse.secret["config"]["password"],
+        dagster_home.storage_url,
+        PASSWORD,
+    )
+    assert memory_holds(pid, *secrets) == set()
+    assert memory_holds(pid, "datanika_dagster.uploads") != set()  # it can find what is there
