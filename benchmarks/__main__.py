@@ -18,6 +18,8 @@ from benchmarks import (
     launch,
     many_orgs,
     row_security,
+    run_rate,
+    tasks,
 )
 from benchmarks.harness import Measure, console, print_measures, write_result
 from benchmarks.workspace import Workspace
@@ -28,6 +30,8 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "first_light": first_light.measure,
     "code_location": code_location.measure,
     "launch": launch.measure,
+    "tasks": tasks.measure,
+    "run_rate": run_rate.measure,
     "api": api.measure,
     "row_security": row_security.measure,
     "many_orgs": many_orgs.measure,

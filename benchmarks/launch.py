@@ -4,33 +4,24 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from rich.console import Console
 
+from benchmarks.bench_org import ROWS, bench_org
 from benchmarks.harness import Measure, interleave, median_of
 from benchmarks.memory import Sampler, pss_mb, tree_of
 from benchmarks.stock_dagster import stock_dagster
 from benchmarks.workspace import BenchmarkError, Workspace
 from datanika_stack.api_client import ApiClient
-from datanika_stack.demo import airline, definitions
-from datanika_stack.demo.display import Display
-from datanika_stack.demo.journey import Journey, Person
 from datanika_stack.demo.local_stack import LocalStack
 from datanika_stack.endpoints import dsn_of, embedded_endpoints
 from datanika_stack.layout import Home
 from datanika_stack.polling import wait_for
 from datanika_stack.run_following import ENDED, SUCCESS
 
-ROWS = 1000
-TABLE = "thousand"
-MODEL = "thousand_total"
-SCHEMA = "bench"
 RUN_TIMEOUT_SECONDS = 120.0
 
 FIRST_STEP_TARGET_SECONDS = 0.5
@@ -40,11 +31,6 @@ DBT_TARGET_SECONDS = 1.3
 FAILED_TARGET_SECONDS = 5.0
 RETRY_TARGET_SECONDS = 10.0
 LOADING_TARGET_MB = 300.0
-_TABLE_DEFINITION = """
-CREATE TABLE IF NOT EXISTS {} AS
-SELECT number AS id, number * 1.01 AS amount, 'row ' || number AS name
-FROM generate_series(1, {}) AS number
-"""
 
 
 class Launching:
@@ -139,7 +125,9 @@ def measure(workspace: Workspace) -> list[Measure]:
     if admin is None:
         raise BenchmarkError("the stack has no cluster of its own")
     rounds = 5 if workspace.quick else 20
-    with _launching(stack) as (launching, upload_id, model_id):
+    with bench_org(stack) as org:
+        launching = Launching(org.client, org.slug, stack)
+        upload_id, model_id = org.upload_id, org.model_id
         launching.seconds("uploads", upload_id)
         launching.seconds("transformations", model_id)
         with stock_dagster(workspace.directory / "stock", admin, workspace.port + 12) as stock:
@@ -202,56 +190,3 @@ def _memory(workspace: Workspace, launching: Launching, upload_id: int) -> list[
             LOADING_TARGET_MB,
         ),
     ]
-
-
-@contextmanager
-def _launching(stack: LocalStack) -> Iterator[tuple[Launching, int, int]]:
-    """Defines one load and one model in the demo's org and publishes them."""
-    _make_table(stack)
-    addresses = stack.start()
-    owner = Person(definitions.OWNER_EMAIL, stack.owner_password())
-    with ApiClient(addresses.api_url) as client:
-        journey = Journey(client, Display(Console(quiet=True)), owner)
-        journey.sign_up()
-        path = f"/orgs/{journey.org}"
-        (source,) = [
-            row
-            for row in client.pages(f"{path}/connections")
-            if row["name"] == definitions.SOURCE_NAME
-        ]
-        destination_id = client.get(f"{path}/warehouse")["connection_id"]
-        upload = client.post(f"{path}/uploads", _upload(source["id"], destination_id))
-        model = client.post(f"{path}/transformations", _model())
-        edge = definitions.dependency(upload["id"], model["id"])
-        client.post(f"{path}/dependencies", edge)
-        journey.publish()
-        yield Launching(client, journey.org, stack), upload["id"], model["id"]
-
-
-def _make_table(stack: LocalStack) -> None:
-    with psycopg.connect(stack.source().dsn(airline.DATABASE), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL(_TABLE_DEFINITION).format(sql.Identifier(TABLE), sql.Literal(ROWS))
-        )
-        grant = sql.SQL("GRANT SELECT ON {} TO {}")
-        connection.execute(grant.format(sql.Identifier(TABLE), sql.Identifier(airline.READER)))
-
-
-def _upload(source_id: int, destination_id: int) -> dict[str, Any]:
-    return {
-        "name": "A thousand rows",
-        "source_connection_id": source_id,
-        "destination_connection_id": destination_id,
-        "config": {
-            "mode": "single_table",
-            "table": TABLE,
-            "source_schema": "public",
-            "target_schema": SCHEMA,
-            "write_disposition": "replace",
-        },
-    }
-
-
-def _model() -> dict[str, Any]:
-    query = f"select sum(amount) as total from {{{{ source('{SCHEMA}', '{TABLE}') }}}}"
-    return {"name": MODEL, "schema": SCHEMA, "sql": query, "materialization": "table", "tests": []}
