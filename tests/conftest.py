@@ -59,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--race-seed", type=int, default=None, help="repeats the clients' choices")
     parser.addoption("--soak-forks", type=int, default=200, help="launches of one worker host")
     parser.addoption(
+        "--chaos", action="store_true", help="also what fills disks and turns clocks: minutes"
+    )
+    parser.addoption(
         "--fuzz-examples",
         type=int,
         default=None,

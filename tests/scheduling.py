@@ -13,6 +13,7 @@ DEMOS_STACK = "the demo's stack"
 
 # What starts and ends stacks itself; the other end-to-end tests share the demo's.
 STACKS_OF_THEIR_OWN = (
+    "tests/chaos/",
     "tests/datanika_stack/demo/test_demo.py",
     "tests/datanika_stack/test_deployment.py",
     "tests/datanika_stack/test_stack.py",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import httpx
 
@@ -17,6 +17,9 @@ from control_plane.core.trust import public_authorities
 from control_plane.runs import queries
 from datanika_manifest.names import location_name, org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
+
+# How Dagster's errors name what its driver says (psycopg2).
+_DISK_FULL: Final = "DiskFull"
 
 TIMEOUT_SECONDS = 20.0
 ALL_ASSETS_JOB = "__ASSET_JOB"
@@ -244,7 +247,8 @@ class DagsterClient:
         except httpx.HTTPError:
             raise Unavailable("Dagster does not answer; see `datanika status`.") from None
         if not response.is_success:
-            raise Unavailable(f"Dagster answered with status {response.status_code}.")
+            why = ": its database's disk is full" if _DISK_FULL in response.text else ""
+            raise Unavailable(f"Dagster answered with status {response.status_code}{why}.")
         try:
             body = cast("dict[str, Any]", response.json())
         except ValueError:

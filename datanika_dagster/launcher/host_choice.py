@@ -57,6 +57,7 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
     for host in hosts:
         if host.has_run(request.run_id):
             return _process_of(host, request.run_id)
+    reason = "They start nothing new."
     for host in hosts:
         if host.is_draining:
             continue
@@ -70,10 +71,11 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
                         KnownHost(host.path, connection.request(Info())), request.run_id
                     )
             if error.is_passing:
+                reason = str(error)
                 continue
             raise
         return Worker(started["machine"], started["pid"], started["started"], host.name)
-    raise HostUnreachable("Every worker host is full, or starts nothing new.")
+    raise HostUnreachable(f"No worker host has a place for the run. {reason}")
 
 
 def _process_of(host: KnownHost, run_id: str) -> Worker | None:

@@ -4,6 +4,7 @@ It runs in the daemon. The control plane is asked first, whether the run may sta
 goes to the run in sealed memory. The run is planned from a manifest and starts with that very one.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -83,6 +84,9 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         except PlatformSealed:
             self.give_back(run)
         except (ControlPlaneUnreachable, HostUnreachable) as error:
+            # Dagster's own words for it speak of a code server.
+            with contextlib.suppress(SQLAlchemyError, DagsterPostgresException):
+                self._instance.report_engine_event(f"Not started yet: {error}", run)
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
             # It would be refused again.

@@ -32,7 +32,9 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _play(site: Site, victim: str, dice: random.Random, options: argparse.Namespace) -> Round:
+def _play(site: Site, victim: str, options: argparse.Namespace) -> Round:
+    # A victim's own: its round is the same without the others.
+    dice = random.Random(f"{options.seed} {victim}")
     if victim == MISSED_TICKS:
         played = play_missed_ticks(site, dice, runs=options.runs)
     else:
@@ -67,12 +69,12 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="A running stack instead of one of its own.")
     parser.add_argument("--demo", type=Path, help="What `datanika demo --json` printed of it.")
     options = parser.parse_args()
-    dice, began = random.Random(options.seed), time.monotonic()
+    began = time.monotonic()
     _say(f"seed {options.seed}")
     with _stack(options) as stack:
         site = Site(stack)
         with site.ticking():
-            rounds = [_play(site, victim, dice, options) for victim in options.victims]
+            rounds = [_play(site, victim, options) for victim in options.victims]
     _summarize(options.seed, began, rounds)
     return 1 if any(played.findings for played in rounds) else 0
 

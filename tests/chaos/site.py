@@ -12,7 +12,7 @@ from datanika_stack.endpoints import embedded_endpoints, text_of
 from datanika_stack.layout import Home
 from datanika_stack.secrets import load
 from datanika_stack.state import StackState, read_state
-from tests.chaos.tenant import MERGED, Source, furnished, publish
+from tests.chaos.tenant import MERGED, Source, founded, furnished, publish
 from tests.end_to_end.conftest import Org, RunningStack
 
 UNFINISHED: Final = "status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
@@ -22,6 +22,7 @@ ACCEPTED: Final = 202
 COME_AGAIN: Final = (409, 502, 503, 504)
 # For so long nobody knows whether a launch that got no answer has come to something.
 LAUNCH_SECONDS: Final = 120.0
+SESSION_SECONDS: Final = 300.0
 
 
 class Site:
@@ -42,9 +43,10 @@ class Site:
         self.source.prepare()
         endpoints = embedded_endpoints(load(self.home), stack.port + 2)
         self._storage_url = text_of(endpoints.dagster).replace("+psycopg2", "")
-        acme = stack.log_in(stack.demo["email"], stack.demo["password"], stack.demo["org"])
-        orgs = [acme, stack.sign_up("Chaos")]
-        self.tenants = [furnished(org, self.source_url) for org in orgs]
+        owner = {name: stack.demo[name] for name in ("email", "password")}
+        orgs = [(stack.log_in(**owner, org=stack.demo["org"]), owner), founded(stack, "Chaos")]
+        self.tenants = [furnished(*org, self.source_url) for org in orgs]
+        self._renewed = time.monotonic()
 
     @property
     def state(self) -> StackState:
@@ -65,6 +67,7 @@ class Site:
     def queue(self, count: int) -> None:
         """Launches runs, the orgs and their targets in turn, until this many have not ended."""
         self.source.grow()
+        self.renew_sessions()
         for _ in range(count * 2):
             if len(self.unfinished()) >= count:
                 return
@@ -74,9 +77,17 @@ class Site:
 
     def load_everything(self) -> list[str]:
         """Launches one run of all targets for each org, and returns those that do not succeed."""
+        self.renew_sessions()
         runs = [(one.org, self._launch(one.org, one.everything)) for one in self.tenants]
         ended = [org.wait_for_run(run_id) for org, run_id in runs]
         return [run["id"] for run in ended if run["status"] != "success"]
+
+    def renew_sessions(self) -> None:
+        """Signs in again before the sessions end."""
+        if time.monotonic() - self._renewed > SESSION_SECONDS:
+            for tenant in self.tenants:
+                tenant.renew()
+            self._renewed = time.monotonic()
 
     def _launch(self, org: Org, targets: list[dict[str, Any]]) -> str:
         """Launches as a client does that may be told to come again, and has a key for that."""
@@ -109,6 +120,7 @@ class Site:
         try:
             yield schedule["id"]
         finally:
+            self.renew_sessions()
             tenant.org.api.delete(f"schedules/{schedule['id']}")
             publish(tenant.org)
 

@@ -3,9 +3,11 @@
 What it reads is a schema of the source database that grows while its runs are killed.
 """
 
+import secrets
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import httpx
 import psycopg
 from sqlalchemy import make_url
 
@@ -14,7 +16,7 @@ from datanika_stack.demo import airline
 from datanika_stack.demo.definitions import source_connection
 from datanika_stack.layout import Home, Ports
 from datanika_stack.secrets import load
-from tests.end_to_end.conftest import Org, wait_until
+from tests.end_to_end.conftest import Org, RunningStack, wait_until
 
 SCHEMA: Final = "chaos"
 SOURCE_SCHEMA: Final = "chaos_source"
@@ -26,6 +28,7 @@ UPLOADS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     (MERGED, "public", {"write_disposition": "merge", "primary_key": ["tailnum"]}),
     (REPLACED, "public", {"write_disposition": "replace"}),
 )
+OK, CREATED = 200, 201
 ROWS_OF_A_KILL: Final = 3_000
 _READY_SECONDS: Final = 60.0
 _TOTALS: Final = "select count(*) as events, sum(id) as total from {{ source('chaos', 'events') }}"
@@ -35,8 +38,8 @@ class Source:
     """The source database, as its own administrator sees it."""
 
     def __init__(self, home: Home, port: int) -> None:
-        secrets = load(home)
-        self._url = source_cluster(home, Ports(port), secrets).dsn(airline.DATABASE)
+        known = load(home)
+        self._url = source_cluster(home, Ports(port), known).dsn(airline.DATABASE)
 
     def prepare(self) -> None:
         """Makes the table that grows."""
@@ -68,15 +71,24 @@ class Tenant:
 
     Attributes:
         org: Its owner.
+        sign_in: What the owner signs in with: e-mail address and password.
         warehouse_url: A login that reads its warehouse.
         upload_ids: By table.
         model_id: The model's transformation.
     """
 
     org: Org
+    sign_in: dict[str, str]
     warehouse_url: str
     upload_ids: dict[str, int] = field(default_factory=dict)
     model_id: int = 0
+
+    def renew(self) -> None:
+        """Signs in again: chaos takes longer than a session lasts."""
+        base_url = self.org.api.base_url.copy_with(raw_path=b"/api/v1/auth/login")
+        answer = httpx.post(base_url, json=self.sign_in, timeout=30)
+        assert answer.status_code == OK, answer.text
+        self.org.api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     @property
     def everything(self) -> list[dict[str, Any]]:
@@ -95,15 +107,28 @@ class Tenant:
         return {"type": "transformation", "id": self.model_id}
 
 
-def furnished(org: Org, source_url: str) -> Tenant:
+def founded(stack: RunningStack, name: str) -> tuple[Org, dict[str, str]]:
+    """Signs up somebody with an org, and returns both."""
+    sign_in = {
+        "email": f"{secrets.token_hex(6)}@example.com",
+        "password": secrets.token_urlsafe(16),
+    }
+    url = f"{stack.api_url}/api/v1/auth/signup"
+    answer = httpx.post(url, json={**sign_in, "org_name": name}, timeout=30)
+    assert answer.status_code == CREATED, answer.text
+    return stack.log_in(**sign_in, org=answer.json()["org"]["slug"]), sign_in
+
+
+def furnished(org: Org, sign_in: dict[str, str], source_url: str) -> Tenant:
     """Returns the tenant with its uploads and its model, made where they are missing.
 
     Args:
         org: Its owner.
+        sign_in: What the owner signs in with.
         source_url: The reader's login.
     """
     wait_until(lambda: org.get("warehouse"), lambda w: w["state"] == "ready", _READY_SECONDS)
-    tenant = Tenant(org, org.post("warehouse/credentials")["url"])
+    tenant = Tenant(org, sign_in, org.post("warehouse/credentials")["url"])
     url = make_url(source_url)
     body = source_connection(port=url.port or 0, password=str(url.password or ""))
     source = _once(org, "connections", **body)

@@ -102,6 +102,8 @@ class TestRefusal:
         monkeypatch.setenv("DATANIKA_CONTROL_PLANE_URL", "http://127.0.0.1:9")
         with pytest.raises(DagsterUserCodeUnreachableError):
             stack.launch(FLIGHTS)
+        (run,) = stack.instance.get_runs(limit=1)
+        assert "Not started yet: The control plane did not answer" in stack.log(run.run_id)
 
 
 class TestEndings:
