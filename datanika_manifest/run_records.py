@@ -29,3 +29,6 @@ WAITS_FOR_UNLOCK = (
     "The run starts when an operator has unlocked it (datanika unlock)."
 )
 """What a queued run says once, as an engine event, while the platform is sealed."""
+
+NOT_STARTED_YET = "Not started yet: "
+"""Begins what a run's log says, each time, when nobody could start it; it stays in the queue."""

@@ -11,6 +11,7 @@ from datanika_manifest.run_records import (
     DBT_STEP,
     DURATION_SECONDS,
     FAILURES,
+    NOT_STARTED_YET,
     ROW_COUNT,
     WAITS_FOR_UNLOCK,
 )
@@ -110,7 +111,8 @@ def log_lines(events: Iterable[LogEvent]) -> list[RunLogLine]:
 
 
 def _is_noise(event: LogEvent) -> bool:
-    return event.kind in _ENGINE_NOISE and event.fields["message"] != WAITS_FOR_UNLOCK
+    told = (WAITS_FOR_UNLOCK, NOT_STARTED_YET)
+    return event.kind in _ENGINE_NOISE and not event.fields["message"].startswith(told)
 
 
 def _message(event: LogEvent) -> str:

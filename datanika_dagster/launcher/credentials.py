@@ -9,16 +9,18 @@ waits (docs/decisions/0076-runs-wait-while-sealed.md), and for a while also wher
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import dagster as dg
 
 from datanika_dagster import control_plane_client, settings
 from datanika_dagster.control_plane_client import Redeemed, RunIntent
 from datanika_dagster.errors import (
+    ControlPlaneRefused,
     ControlPlaneUnreachable,
     ExecutionError,
     SettingMissing,
@@ -62,6 +64,7 @@ class _Grants:
     lock: threading.Lock = field(default_factory=threading.Lock)
     of_process: Redeemed | None = field(default=None, repr=False)
     by_run: dict[str, Granted] = field(default_factory=dict, repr=False)
+    was_unanswered: bool = False
 
 
 _GRANTS = _Grants()
@@ -112,11 +115,27 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
 
     try:
         return waiting.for_control_plane(lambda: _granted(context, manifest), on_wait)
+    except ControlPlaneRefused as error:
+        if _GRANTS.was_unanswered and token_of_process():
+            _end_to_be_done_again(context, error)
+        raise dg.Failure(f"No credentials for this run: {error}", allow_retries=False) from None
     except ExecutionError as error:
         raise dg.Failure(
             f"No credentials for this run: {error}",
             allow_retries=isinstance(error, ControlPlaneUnreachable),
         ) from None
+
+
+def _end_to_be_done_again(
+    context: dg.AssetExecutionContext, error: ControlPlaneRefused
+) -> NoReturn:
+    """Ends this process, as one that is killed: its run is done again, a failed step is not (0111)."""
+    context.log.error(
+        "An answer of the control plane was lost, and with it this run's credentials: %s "
+        "The run is done again.",
+        error,
+    )
+    os._exit(os.EX_TEMPFAIL)
 
 
 def _granted(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted:
@@ -139,7 +158,12 @@ def _redeem(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Grante
 
 def _exchange(token: str, config: Settings) -> Redeemed:
     with control_plane_client.of_process(config, token) as client:
-        return client.redeem(token)
+        try:
+            return client.redeem(token)
+        except ControlPlaneUnreachable:
+            # It may have taken the token all the same, which is for one use.
+            _GRANTS.was_unanswered = True
+            raise
 
 
 def _token_for_shell(

@@ -36,7 +36,7 @@ from datanika_dagster.launcher.host_choice import Whereabouts
 from datanika_dagster.launcher.planned_run import PlannedRun
 from datanika_dagster.settings import Settings
 from datanika_dagster.tags import WORKER_TAG
-from datanika_manifest.run_records import MANIFEST_TAG
+from datanika_manifest.run_records import MANIFEST_TAG, NOT_STARTED_YET
 
 _LOGGER = logging.getLogger(__name__)
 GRACE_SECONDS = 15.0
@@ -86,7 +86,7 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         except (ControlPlaneUnreachable, HostUnreachable) as error:
             # Dagster's own words for it speak of a code server.
             with contextlib.suppress(SQLAlchemyError, DagsterPostgresException):
-                self._instance.report_engine_event(f"Not started yet: {error}", run)
+                self._instance.report_engine_event(f"{NOT_STARTED_YET}{error}", run)
             raise DagsterUserCodeUnreachableError(str(error)) from None
         except ExecutionError as error:
             # It would be refused again.

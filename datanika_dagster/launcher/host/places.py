@@ -40,7 +40,12 @@ class Places:
         """Makes a private directory that is swept away when this host is gone."""
         directory = work_directories.create(self.work, kind)
         # The host's, since the child may be writing already when its number is known.
-        work_directories.own(directory, os.getpid())
+        try:
+            work_directories.own(directory, os.getpid())
+        except OSError:
+            # A full disk: an empty directory may still be made, and nobody would know whose it is.
+            work_directories.remove(directory)
+            raise
         return directory
 
     def remove_work_dir(self, directory: Path) -> bool:

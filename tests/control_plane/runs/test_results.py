@@ -6,7 +6,7 @@ from control_plane.runs.dagster import LogEvent
 from control_plane.runs.models import RunStatus
 from control_plane.runs.results import assets_of, checks_of, failure_of, log_lines
 from control_plane.runs.status import ENDED, PUBLIC_STATUS
-from datanika_manifest.run_records import WAITS_FOR_UNLOCK
+from datanika_manifest.run_records import NOT_STARTED_YET, WAITS_FOR_UNLOCK
 
 KEY = {"path": ["acme", "warehouse", "airline", "flights"]}
 
@@ -92,5 +92,6 @@ def test_the_log_leaves_the_machinery_out():
 
 
 def test_the_log_says_that_a_run_waits_for_the_platform_to_be_unlocked():
-    lines = log_lines([event("EngineEvent"), event("EngineEvent", message=WAITS_FOR_UNLOCK)])
-    assert [line.message for line in lines] == [WAITS_FOR_UNLOCK]
+    told = [WAITS_FOR_UNLOCK, f"{NOT_STARTED_YET}No worker host answers."]
+    lines = log_lines([event("EngineEvent"), *(event("EngineEvent", message=m) for m in told)])
+    assert [line.message for line in lines] == told

@@ -106,6 +106,16 @@ class TestRefusal:
         assert "Not started yet: The control plane did not answer" in stack.log(run.run_id)
 
 
+class TestLostCredentials:
+    def test_a_run_whose_credentials_were_lost_on_the_way_is_done_again(self, stack):
+        stack.control_plane.lost_answers = 1
+        run_id = stack.launch(FLIGHTS)
+        run = stack.finished(run_id)
+        assert run.status is DagsterRunStatus.FAILURE
+        assert "The run is done again" in stack.log(run_id)
+        wait_for(lambda: stack.run(run_id).tags.get("dagster/will_retry") == "true")
+
+
 class TestEndings:
     def test_cancelling_stops_the_job_too(self, stack):
         with locked(stack, "flights"):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from datanika_dagster.launcher import work_directories, worker
+from datanika_dagster.launcher.host.places import Places
 from datanika_dagster.launcher.work_directories import ELSEWHERE_SECONDS, OWNER, UNOWNED_SECONDS
 
 
@@ -57,3 +58,17 @@ def test_what_is_nested_deeply_is_removed_too(tmp_path):
         os.close(here)
     work_directories.remove(directory)
     assert not directory.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root for a tmpfs")
+def test_a_directory_that_cannot_name_its_owner_does_not_stay(tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        (tmp_path / "filler").write_bytes(b"x" * 4096)
+        with pytest.raises(OSError, match="No space left on device"):
+            Places(tmp_path, None, tmp_path).make_work_dir("job")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -31,6 +31,7 @@ class ControlPlaneStandIn:
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     authorized: list[dict[str, Any]] = field(default_factory=list)
     redeemed: set[str] = field(default_factory=set)
+    lost_answers: int = 0
     is_sealed: bool = False
     refuses_seal: bool = False
     seal_seconds: float = 0.0
@@ -96,6 +97,9 @@ class ControlPlaneStandIn:
         if self.is_sealed:
             return 423, {"detail": "The platform is sealed."}
         self.redeemed.add(token)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            return 502, {"detail": "Killed before it could answer."}
         org = self.tokens[token]
         return 200, {
             "org": org,
