@@ -88,6 +88,8 @@ def _ensure_on_server(endpoints: DatabaseEndpoints, admin: URL) -> None:
         _run(connection, "GRANT CONNECT ON DATABASE {} TO {}", maintenance, provisioner)
         # Only a superuser may set it otherwise; the warehouses' roles get it from the provisioner.
         _run(connection, "GRANT SET ON PARAMETER temp_file_limit TO {}", provisioner)
+        # To end what orgs' logins do not end themselves (`overdue_transactions.py`).
+        _run(connection, "GRANT pg_signal_backend, pg_read_all_stats TO {}", provisioner)
 
 
 def _ensure_role(connection: psycopg.Connection, url: URL, powers: str) -> None:

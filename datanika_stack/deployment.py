@@ -27,6 +27,7 @@ from datanika_stack.internal_api import InternalApi
 from datanika_stack.key_agent import KeyAgent
 from datanika_stack.layout import Home
 from datanika_stack.locations import LocationPoller, LocationSource
+from datanika_stack.overdue_transactions import OverdueTransactions
 from datanika_stack.peers import keep_out_of_core_dumps
 from datanika_stack.preparation import install_dagster_home, migrate_control_plane, migrate_dagster
 from datanika_stack.process_tree import reap_orphans
@@ -100,6 +101,7 @@ def serve_provisioner(settings: StackSettings) -> None:
     servers = [
         ProvisionServer(operations, settings.provisioner_socket),
         ProvisionServer(login_operations(logins), settings.logins_socket),
+        OverdueTransactions(url),
     ]
     for server in servers:
         server.start()

@@ -6,6 +6,7 @@ They start before the processes that ask them and end after these.
 from collections.abc import Callable
 
 from datanika_stack.key_agent import KeyAgent
+from datanika_stack.overdue_transactions import OverdueTransactions
 from datanika_stack.peers import in_sessions_of, keep_out_of_core_dumps
 from datanika_stack.process_spec import ProcessInfo, ProcessState
 from datanika_stack.provision import Provisioner
@@ -14,7 +15,7 @@ from datanika_stack.stack_plan import StackPlan
 
 
 class OwnServers:
-    """Provisioner and key agent of one stack.
+    """Provisioner and key agent of one stack, and the end of orgs' overdue transactions.
 
     Args:
         plan: Says where they listen.
@@ -25,6 +26,7 @@ class OwnServers:
         self._plan = plan
         self._leaders = leaders
         self._running: dict[str, ProvisionServer | KeyAgent] = {}
+        self._overdue: OverdueTransactions | None = None
 
     def start(self) -> None:
         """Starts both; the keys' one first makes this process's memory private."""
@@ -34,6 +36,8 @@ class OwnServers:
         provisioner = Provisioner(self._plan.endpoints.provisioner, self._plan.warehouse_name_key)
         operations = warehouse_operations(provisioner, self._plan.dagster_logins())
         self._run("provisioner", ProvisionServer(operations, home.provisioner_socket))
+        self._overdue = OverdueTransactions(self._plan.endpoints.provisioner)
+        self._overdue.start()
 
     def infos(self, started_at: str) -> list[ProcessInfo]:
         """Returns what `status` says about them: they start and end with the supervisor."""
@@ -46,6 +50,8 @@ class OwnServers:
 
     def close(self) -> None:
         """Ends those that run."""
+        if self._overdue is not None:
+            self._overdue.close()
         for server in self._running.values():
             server.close()
 

@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from datanika_stack.dagster_logins import (
 )
 from datanika_stack.endpoints import DatabaseEndpoints, dsn_of, text_of
 from datanika_stack.locations import CodeLocation
+from datanika_stack.overdue_transactions import OverdueTransactions
 from datanika_stack.postgres import EmbeddedPostgres
 from datanika_stack.provision import Provisioner
 from datanika_stack.provision_server import (
@@ -261,3 +263,48 @@ def test_a_url_keeps_its_place_and_loses_its_login():
     assert (url.username, url.host, url.port, url.database) == ("datanika_run_7", "h", 5, "d")
     assert url.query == {"sslmode": "verify-full"}
     assert url.password not in (None, "secret")
+
+
+class TestOverdueTransactions:
+    def test_a_session_that_sets_its_limits_aside_is_ended(
+        self, logins: DagsterLogins, dagster: DatabaseEndpoints
+    ):
+        ends = OverdueTransactions(dagster.provisioner, longest_seconds=0.5)
+        with (
+            psycopg.connect(urls(dagster)[0]) as held,
+            psycopg.connect(urls(dagster)[0], autocommit=True) as idle,
+            psycopg.connect(dsn_of(dagster.dagster)) as owner,
+        ):
+            for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                held.execute(f"SET {name} = 0".encode())
+            for connection in (held, owner, idle):
+                connection.execute("SELECT 1 FROM runs")
+            assert ends.end() == []
+            time.sleep(0.6)
+            assert ends.end() == [run_login(ACME.org_id)]
+            with pytest.raises(psycopg.OperationalError):
+                held.execute("SELECT 1")
+            for connection in (owner, idle):
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    def test_it_looks_by_itself(self, logins: DagsterLogins, dagster: DatabaseEndpoints):
+        ends = OverdueTransactions(dagster.provisioner, longest_seconds=0.1, look_seconds=0.1)
+        ends.start()
+        try:
+            with (
+                psycopg.connect(urls(dagster)[1]) as held,
+                pytest.raises(psycopg.OperationalError, match=r"terminat|closed"),
+            ):
+                held.execute("SELECT pg_sleep(20) FROM alembic_version")
+        finally:
+            ends.close()
+        assert not ends.is_alive()
+
+    def test_a_server_that_is_away_is_said_once(self, dagster: DatabaseEndpoints, caplog):
+        ends = OverdueTransactions(dagster.provisioner.set(port=1), look_seconds=0.05)
+        ends.start()
+        time.sleep(0.5)
+        ends.close()
+        assert [record.getMessage()[:24] for record in caplog.records] == [
+            "overdue transactions can"
+        ]
