@@ -147,7 +147,9 @@ def key_agent() -> None:
 def print_compose_env(
     renew: Annotated[
         Path | None,
-        typer.Option(help="Renew the service tokens in this file instead; print nothing."),
+        typer.Option(
+            help="Renew the service tokens in this file and add what this version needs; print nothing."
+        ),
     ] = None,
 ) -> None:
     """Print a .env for docker-compose.yml with a fresh set of secrets."""
