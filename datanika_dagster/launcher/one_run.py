@@ -169,6 +169,8 @@ class ContainerRun:
         run = self._run()
         if status == "NOT_FOUND" and not run.is_finished:
             self._instance.report_run_failed(run, f"The run's process died: {message}")
+            # Its host cannot do it any more; what it held would keep its successors waiting.
+            self._instance.event_log_storage.free_concurrency_slots_for_run(self._run_id)
         return self._exit_code(self._run())
 
     @staticmethod
