@@ -50,6 +50,11 @@ def read_outcome(outcome: Any) -> Mapping[str, Any]:
         raise MessageRefused("The job ended with a message of another form.") from None
 
 
+def is_retryable(ending: Ending | None) -> bool:
+    """Tells whether a job that has failed said that the same job may succeed later."""
+    return ending is not None and ending.exit_code == RETRYABLE
+
+
 def raise_unless_complete(
     ending: Ending | None, outcome: Mapping[str, Any] | None, contract: StepContract
 ) -> None:
@@ -69,7 +74,7 @@ def raise_unless_complete(
         raise dg.Failure(
             error["message"],
             metadata={"datanika/code": error["code"], "datanika/field": error["field"] or ""},
-            allow_retries=exit_code == RETRYABLE,
+            allow_retries=is_retryable(ending),
         )
     if exit_code != 0 or not outcome:
         raise dg.Failure(_death(ending), allow_retries=exit_code == -signal.SIGKILL)

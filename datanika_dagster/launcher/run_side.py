@@ -16,6 +16,7 @@ import dagster as dg
 from dagster import DagsterRunStatus
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.pipes.context import PipesMessageHandler, PipesSession
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from dagster_pipes import (
     PIPES_PROTOCOL_VERSION,
     PipesContextData,
@@ -101,6 +102,11 @@ def run_job(
             channel.end()
             if dropped := channel.contract.logs.in_words():
                 context.log.warning(dropped)
+        if endings.is_retryable(ending):
+            # A failed step is not done again, unless its job says that it may succeed: once (0111).
+            context.instance.add_run_tags(
+                context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
+            )
         endings.raise_unless_complete(ending, channel.outcome, channel.contract)
 
 

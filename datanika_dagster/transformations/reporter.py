@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from datanika_dagster.launcher.job import Job, LogLevel
 from datanika_dagster.transformations import messages
 from datanika_dagster.transformations.dbt_process import Outcome, clean_message
-from datanika_dagster.transformations.errors import BuildFailedError
+from datanika_dagster.transformations.errors import BuildFailedError, is_lost_connection
 from datanika_dagster.transformations.messages import NodeResult
 from datanika_dagster.transformations.row_counts import RowCounter
 from datanika_manifest.transformations import DbtProject
@@ -99,12 +99,16 @@ class Reporter:
             BuildFailedError: Something failed, or something selected never ran.
         """
         if outcome.error is not None:
-            raise BuildFailedError(f"dbt stopped: {outcome.error}")
+            message = f"dbt stopped: {outcome.error}"
+            raise BuildFailedError(message, is_retryable=is_lost_connection(message))
         failed = [r for r in self._results.values() if r.status in ("error", "fail")]
         if failed:
             first = next((self._nodes.get(r.unique_id) for r in failed), None)
             text = "\n".join(self._line(result) for result in failed)
-            raise BuildFailedError(text, field=first.name if first else None)
+            is_retryable = all(is_lost_connection(result.message or "") for result in failed)
+            raise BuildFailedError(
+                text, field=first.name if first else None, is_retryable=is_retryable
+            )
         missing = [name for name in selected if name not in self._results]
         if missing or not outcome.is_success:
             names = ", ".join(self._names[name] for name in missing)

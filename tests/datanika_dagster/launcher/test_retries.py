@@ -78,6 +78,14 @@ def holding(stack):
     return connection
 
 
+def terminated_waiting(stack):
+    """Ends the sessions of the source that wait for the lock; returns how many there were."""
+    return stack.source.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+
 @pytest.mark.usefixtures("daemons")
 class TestKilledWorker:
     def test_the_run_fails_and_is_done_again_with_the_current_manifest(self, stack):
@@ -113,6 +121,19 @@ class TestKilledWorker:
         of_run = wait_for(lambda: worker.from_tag(stack.run(run_id).tags.get(WORKER_TAG)), 60)
         os.kill(of_run.pid, signal.SIGKILL)
         assert stack.finished(run_id, 20).status is DagsterRunStatus.FAILURE
+
+
+@pytest.mark.usefixtures("daemons")
+class TestLostDatabase:
+    def test_a_job_that_lost_its_database_is_done_again(self, stack):
+        with holding(stack):
+            run_id = stack.queue(FLIGHTS)
+            wait_for(lambda: terminated_waiting(stack), 60)
+            run = stack.finished(run_id, 30)
+            assert run.status is DagsterRunStatus.FAILURE
+            (retry,) = wait_for(lambda: retries_of(stack, run_id), 20)
+        assert stack.finished(retry.run_id).status is DagsterRunStatus.SUCCESS
+        assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
 
 
 class TestOverlooked:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from datanika_dagster.transformations.errors import is_lost_connection
 from tests.datanika_dagster.transformations import conftest, projects
 
 FORGED = (
@@ -222,3 +223,17 @@ def test_a_build_leaves_the_project_as_it_was(everything, payload):
         "parsed",
         "profiles.yml",
     ]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_lost"),
+    [
+        ("server closed the connection unexpectedly\n\tThis probably means", True),
+        ("FATAL:  the database system is in recovery mode", True),
+        ('connection to server at "::1", port 5432 failed: Connection refused', True),
+        ('connection to server failed: FATAL:  password authentication failed for user "x"', False),
+        ("division by zero", False),
+    ],
+)
+def test_a_warehouse_that_was_gone_is_no_fault_of_a_model(message, is_lost):
+    assert is_lost_connection(message) is is_lost
