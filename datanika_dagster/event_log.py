@@ -26,6 +26,8 @@ _UNREADABLE: Final = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError),
     *(CheckError, DeserializationError),
 )
+# Of all orgs' events at once: each may be as large as `row_security/run_rules.py` lets it be.
+_LARGEST_PAGE: Final = 100
 _REMOVE_PENDING: Final = "SELECT datanika.remove_pending_steps(:run_id, :step_key)"
 _FREE_SLOTS: Final = "SELECT datanika.free_slots(:run_id, :step_key)"
 _SHRINK_POOL: Final = "SELECT datanika.shrink_pool(:pool, :number)"
@@ -54,6 +56,7 @@ class OrgsEventLogStorage(PostgresEventLogStorage):
         types = dagster_event_type or set[DagsterEventType]()
         if isinstance(types, DagsterEventType):
             types = {types}
+        limit = limit and min(limit, _LARGEST_PAGE)
         while True:
             rows = self._rows_after(after_cursor, types, limit)
             events = {id_: event for id_, text in rows if (event := _event_of(id_, text))}

@@ -9,7 +9,9 @@ from typing import Final
 from datanika_dagster.tags import MACHINERY_PREFIXES
 
 LARGEST_BODY_BYTES: Final = 1 << 20
-LARGEST_EVENT_BYTES: Final = 1 << 20
+LARGEST_EVENT_BYTES: Final = 8 << 20
+"""A job's message of the largest size (`launcher/messages.py`), in Dagster's many words."""
+
 LARGEST_TAG_BYTES: Final = 64 << 10
 MOST_SLOTS: Final = 1000
 """Dagster's own limit for a pool."""

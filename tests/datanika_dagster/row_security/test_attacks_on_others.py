@@ -190,7 +190,7 @@ class TestWhatNobodyCanRead:
             (
                 "event_logs",
                 "event",
-                '{"__class__": "EventLogEntry", "x": "' + "x" * (1 << 20) + '"}',
+                '{"__class__": "EventLogEntry", "x": "' + "x" * (8 << 20) + '"}',
             ),
             ("event_logs", "timestamp", LATER),
             ("asset_keys", "last_materialization_timestamp", LATER),
