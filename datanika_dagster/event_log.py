@@ -41,7 +41,11 @@ class OrgsEventLogStorage(PostgresEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Makes the storage that `dagster.yaml` describes."""
-        return cls(inst_data=inst_data, postgres_url=pg_url_from_config(config_value))  # type: ignore[arg-type]
+        return cls(
+            inst_data=inst_data,
+            postgres_url=pg_url_from_config(config_value),  # type: ignore[arg-type]
+            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+        )
 
     def get_logs_for_all_runs_by_log_id(
         self,
