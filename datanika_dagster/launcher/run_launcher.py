@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from datanika_dagster import control_plane_client, run_logins, settings
 from datanika_dagster.control_plane_client import TaskToken
 from datanika_dagster.errors import ControlPlaneUnreachable, ExecutionError, PlatformSealed
-from datanika_dagster.launcher import host_choice, planned_run, stranded_runs, worker
+from datanika_dagster.launcher import host_choice, planned_run, stranded_runs, told_ends, worker
 from datanika_dagster.launcher.host.client import HostUnreachable, KnownHost
 from datanika_dagster.launcher.host.order import RunOrder
 from datanika_dagster.launcher.host.protocol import Launch
@@ -156,10 +156,12 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         of_run = worker.from_tag(run.tags.get(WORKER_TAG))
         if of_run is None:
             return self._of_untagged(run)
-        status, message = host_choice.status(settings.read(), of_run, run.run_id)
-        return CheckRunHealthResult(
-            WorkerStatus(status), message or None, run_worker_id=str(of_run.pid)
-        )
+        said, message = host_choice.status(settings.read(), of_run, run.run_id)
+        status = WorkerStatus(said)
+        is_gone = status in (WorkerStatus.NOT_FOUND, WorkerStatus.FAILED)
+        if is_gone and told_ends.settle(self._instance, run.run_id):
+            status = WorkerStatus.SUCCESS
+        return CheckRunHealthResult(status, message or None, run_worker_id=str(of_run.pid))
 
     @staticmethod
     def _of_untagged(run: DagsterRun) -> CheckRunHealthResult:

@@ -17,10 +17,12 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.errors import (
     DagsterCodeLocationLoadError,
     DagsterCodeLocationNotFoundError,
+    DagsterInvalidSubsetError,
     DagsterUserCodeUnreachableError,
 )
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.storage.dagster_run import DagsterRun, RunRecord
-from dagster._core.storage.tags import WILL_RETRY_TAG
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.daemon import DaemonIterator
@@ -82,6 +84,11 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
             except _PASSING as error:
                 logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
                 continue
+            except DagsterInvalidSubsetError as error:
+                if not _retry_all(workspace_context.instance, run):
+                    _give_up(workspace_context.instance, run, error, logger)
+                    self._settled.add(run.run_id)
+                continue
             except Exception as error:  # noqa: BLE001 - one run's trouble, not all's
                 _give_up(workspace_context.instance, run, error, logger)
             self._settled.add(run.run_id)
@@ -98,6 +105,18 @@ def _marked(instance: DagsterInstance, record: RunRecord) -> DagsterRun:
         time.sleep(_POLL_SECONDS)
         run = instance.get_run_by_id(run.run_id) or run
     return run
+
+
+def _retry_all(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Lets a run be retried whole: killed after its last step, it has none that failed.
+
+    Returns:
+        False where that was tried.
+    """
+    if RETRY_STRATEGY_TAG in run.tags:
+        return False
+    instance.add_run_tags(run.run_id, {RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value})
+    return True
 
 
 def _failed_lately(instance: DagsterInstance) -> Sequence[RunRecord]:

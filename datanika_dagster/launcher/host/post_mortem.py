@@ -5,10 +5,11 @@ Without it Dagster's monitoring would find out, seconds later, and what the run 
 
 import time
 
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
+from datanika_dagster.launcher import told_ends
 from datanika_dagster.launcher.host import order
 from datanika_dagster.launcher.host.ground import RunStart
 from datanika_dagster.launcher.host.run_child import instance_of
@@ -40,10 +41,16 @@ def _report(instance: DagsterInstance, run_id: str, ending: str) -> None:
     if run is None:
         return
     if not run.is_finished and run.status is not DagsterRunStatus.QUEUED:
-        if run.status is DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run, f"The run's process has ended: {ending}.")
-        else:
-            instance.report_run_failed(run, f"The run's process died: {ending}.")
+        _end(instance, run, ending)
     # What it held would keep its successors waiting for minutes.
     if instance.event_log_storage.supports_global_concurrency_limits:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def _end(instance: DagsterInstance, run: DagsterRun, ending: str) -> None:
+    if told_ends.settle(instance, run.run_id):
+        return
+    if run.status is DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, f"The run's process has ended: {ending}.")
+    else:
+        instance.report_run_failed(run, f"The run's process died: {ending}.")

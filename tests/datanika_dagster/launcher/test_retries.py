@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import dagster as dg
 import pytest
 import yaml
-from dagster import DagsterRunStatus
+from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus, EventLogEntry
+from dagster._core.execution.plan.objects import StepSuccessData
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget, WorkspaceFileTarget
 from dagster._daemon.auto_run_reexecution.event_log_consumer import (
@@ -186,6 +187,28 @@ class TestOverlooked:
         assert ended.tags[MANIFEST_TAG] == newer
         (asked,) = stack.control_plane.authorized
         assert asked["manifest_sha256"] == newer
+
+    def test_a_run_that_was_killed_after_its_last_step_is_retried_whole(self, stack):
+        run_id = stack.queue(FLIGHTS)
+        run = stack.run(run_id)
+        step = "upload__load_airline"
+        for kind, told in (("START", None), ("SUCCESS", StepSuccessData(duration_ms=1.0))):
+            event = DagsterEvent(
+                DagsterEventType[f"STEP_{kind}"].value,
+                run.job_name,
+                step_key=step,
+                event_specific_data=told,
+            )
+            entry = EventLogEntry(None, 10, "", run_id, time.time(), step, dagster_event=event)
+            stack.instance.event_log_storage.store_event(entry)
+        stack.instance.report_run_failed(run, "Its process died.")
+        retries = PromptRunRetries(interval_seconds=NEVER_SECONDS)
+        for _ in range(3):
+            retries._next_look = 0.0
+            list(retries.run_iteration(stack.context))
+        (retry,) = retries_of(stack, run_id)
+        assert retry.asset_selection == run.asset_selection
+        terminate(stack.context, retry.run_id)
 
     @pytest.mark.filterwarnings("ignore:Error loading repository location")
     def test_a_code_server_that_is_gone_for_a_while_costs_no_retry(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterEventType, DagsterRunStatus
+from dagster import AssetKey, DagsterEvent, DagsterEventType, DagsterRunStatus, EventLogEntry
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.runs.schema import RunsTable
@@ -117,6 +117,18 @@ class TestLostCredentials:
 
 
 class TestEndings:
+    def test_a_run_that_was_killed_after_it_had_told_its_success_has_succeeded(self, stack):
+        with locked(stack, "flights"):
+            run_id = stack.launch(FLIGHTS)
+            wait_for(lambda: waiting_loads(stack))
+            run = stack.run(run_id)
+            told = DagsterEvent(DagsterEventType.RUN_SUCCESS.value, run.job_name)
+            entry = EventLogEntry(None, 10, "", run_id, time.time(), dagster_event=told)
+            # The log alone: the process is killed before the run's status says the same.
+            stack.instance.event_log_storage.store_event(entry)
+            os.kill(worker.from_tag(run.tags[WORKER_TAG]).pid, signal.SIGKILL)
+            assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+
     def test_cancelling_stops_the_job_too(self, stack):
         with locked(stack, "flights"):
             run_id = stack.launch(FLIGHTS)
