@@ -23,6 +23,8 @@ from dagster_pipes import (
     PipesMessage,
     PipesParams,
 )
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import SQLAlchemyError
 
 from datanika_dagster import settings
 from datanika_dagster.errors import MessageRefused
@@ -103,10 +105,7 @@ def run_job(
             if dropped := channel.contract.logs.in_words():
                 context.log.warning(dropped)
         if endings.is_retryable(ending):
-            # A failed step is not done again, unless its job says that it may succeed: once (0111).
-            context.instance.add_run_tags(
-                context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
-            )
+            _wish_for_a_retry(context)
         endings.raise_unless_complete(ending, channel.outcome, channel.contract)
 
 
@@ -115,6 +114,17 @@ def _start(entry: str, terms: Terms, channel: "_Channel") -> JobProcess:
         return job_processes.start(entry, terms, channel.child_fd)
     except (HostRefused, HostUnreachable) as error:
         raise dg.Failure(f"The job could not start: {error}", allow_retries=True) from None
+
+
+def _wish_for_a_retry(context: dg.AssetExecutionContext) -> None:
+    """Says that a failed step is to be done again, as its job says that it may succeed: once (0111)."""
+    try:
+        context.instance.add_run_tags(
+            context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
+        )
+    except (SQLAlchemyError, DagsterPostgresException) as error:
+        # Why the job failed is what people need; it is said next.
+        context.log.warning("The run could not be marked for a retry: %s", type(error).__name__)
 
 
 def _allowance() -> LogAllowance:

@@ -44,7 +44,8 @@ RULE_FUNCTIONS: Final = (
     f"""
     CREATE OR REPLACE FUNCTION datanika.is_own_key(key text) RETURNS boolean
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-        SELECT key IN ('dagster/will_retry', 'dagster/failure_reason')
+        SELECT key IN ('dagster/will_retry', 'dagster/failure_reason',
+                       'dagster/retry_on_asset_or_op_failure')
             OR NOT EXISTS (SELECT FROM unnest({_OUR_TAGS}::text[]) AS ours (prefix)
                            WHERE starts_with(key, ours.prefix))
     $$
@@ -55,8 +56,9 @@ RULE_FUNCTIONS: Final = (
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT datanika.is_own_key(key)
             AND octet_length(key) + octet_length(value) <= {LARGEST_TAG_BYTES}
-            AND CASE key WHEN 'dagster/will_retry' THEN value IN ('true', 'false')
-                WHEN 'dagster/failure_reason' THEN value = ANY ({_FAILURE_REASONS})
+            AND CASE WHEN key IN ('dagster/will_retry', 'dagster/retry_on_asset_or_op_failure')
+                    THEN value IN ('true', 'false')
+                WHEN key = 'dagster/failure_reason' THEN value = ANY ({_FAILURE_REASONS})
                 ELSE true END
     $$
     """,

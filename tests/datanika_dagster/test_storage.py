@@ -94,6 +94,7 @@ class TestStamp:
             "dagster/retry_number",
             "dagster/auto_retry_run_id",
             "dagster/will_retry",
+            "dagster/retry_on_asset_or_op_failure",
             "dagster/failure_reason",
             "dagster/backfill",
             "dagster/parent_backfill_id",
@@ -112,6 +113,7 @@ class TestStamp:
         foreign = storage.add_run(run_of("org_globex"))
         root = storage.add_run(run_of("org_acme"))
         spoofed = {
+            "dagster/retry_on_asset_or_op_failure": "true",
             "dagster/root_run_id": foreign.run_id,
             "dagster/parent_run_id": foreign.run_id,
             "dagster/retry_number": "1",
@@ -120,6 +122,7 @@ class TestStamp:
         tags = tags_of(storage, storage.add_run(run_of("org_acme", tags=spoofed, **lineage)))
         assert tags["dagster/root_run_id"] == tags["dagster/parent_run_id"] == root.run_id
         assert tags["dagster/retry_number"] == "1"
+        assert "dagster/retry_on_asset_or_op_failure" not in tags
 
     def test_cannot_be_changed_later(self, storage):
         run = storage.add_run(run_of("org_acme"))

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG as RETRY_TAG
+from sqlalchemy import text
 
-from datanika_dagster.launcher import job_processes, run_side
+from datanika_dagster.launcher import endings, job_processes, run_side
 from datanika_dagster.launcher.job_processes import Terms
 
 RAW_CHILD = "tests.datanika_dagster.launcher.raw_child"
@@ -105,6 +107,21 @@ class TestRecords:
         assert not result.success
         assert materialized(result) == [FLIGHTS]
         assert reason(result) == "planes: no such table"
+
+    def test_the_jobs_own_words_where_the_run_cannot_be_marked_for_a_retry(self, run, instance):
+        def forbid_tags(context):
+            with instance.run_storage.connect() as connection:
+                connection.execute(
+                    text(
+                        f"CREATE TRIGGER no_tag BEFORE INSERT ON run_tags WHEN NEW.key = '{RETRY_TAG}'"
+                        " BEGIN SELECT RAISE(ABORT, 'no tag'); END"
+                    )
+                )
+
+        told = {"lines": [failure("The database went away.")], "exit_code": endings.RETRYABLE}
+        result = run(told, on_start=forbid_tags)
+        assert reason(result) == "The database went away."
+        assert "could not be marked" in str(list(instance.all_logs(result.run_id)))
 
     def test_a_bounded_part_of_an_endless_log_and_everything_else(self, run, instance, monkeypatch):
         monkeypatch.setenv("DATANIKA_STEP_LOG_LINES", "100")

@@ -236,6 +236,7 @@ class TestMachinery:
         [
             ("dagster/failure_reason", "x"),
             ("dagster/will_retry", "x"),
+            ("dagster/retry_on_asset_or_op_failure", "x"),
             ("mine", "x" * (64 << 10)),
             ("mine", None),
         ],

@@ -2,7 +2,9 @@
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from datanika_dagster.launcher.run_retries import PromptRunRetries
 from tests.datanika_dagster.launcher.conftest import (
     FLIGHTS,
     PLANES,
@@ -13,8 +15,11 @@ from tests.datanika_dagster.launcher.conftest import (
     stack,
     warm_host,
 )
+from tests.datanika_dagster.launcher.test_retries import retries_of, terminated_waiting
 from tests.datanika_dagster.row_security.conftest import ACME, Secured
+from tests.datanika_dagster.support.graphql import terminate
 from tests.datanika_dagster.support.instances import TEMPLATE, DagsterHome
+from tests.datanika_dagster.support.waiting import wait_for
 
 __all__ = ["module_databases", "published", "shared_worker_host", "stack", "warm_host"]
 
@@ -68,3 +73,26 @@ def test_a_run_that_fails_says_why_and_nothing_else(stack: Stack, secured: Secur
     # It tags itself, for what is retried; what it may not do would be an error of the framework.
     assert run.tags["dagster/failure_reason"] == "STEP_FAILURE"
     assert "framework error" not in stack.log(run_id)
+
+
+# Dagster's own, where there is no cursor yet.
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")
+def test_a_run_whose_job_lost_its_database_is_done_again(
+    stack: Stack, secured: Secured, monkeypatch
+):
+    with stack.source.connect() as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
+        run_id = stack.queue(FLIGHTS)
+        monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
+        stack.start(run_id)
+        wait_for(lambda: terminated_waiting(stack), 60)
+        run = stack.finished(run_id)
+    assert run.tags["dagster/failure_reason"] == "STEP_FAILURE"
+    assert "InsufficientPrivilege" not in stack.log(run_id)
+    wait_for(lambda: stack.run(run_id).tags.get("dagster/will_retry") == "true")
+    retries = PromptRunRetries(interval_seconds=3600)
+    list(retries.run_iteration(stack.context))
+    (retry,) = retries_of(stack, run_id)
+    assert RETRY_ON_ASSET_OR_OP_FAILURE_TAG not in retry.tags
+    assert terminate(stack.context, retry.run_id) == "TerminateRunSuccess"

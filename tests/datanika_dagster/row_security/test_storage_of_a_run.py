@@ -13,6 +13,7 @@ from dagster._core.events import (
     RunFailureReason,
 )
 from dagster._core.storage.dagster_run import DagsterRunStatus, RunsFilter
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from datanika_dagster.event_log import OrgsEventLogStorage
 from tests.datanika_dagster.row_security.conftest import ACME, GLOBEX, Secured
@@ -68,6 +69,18 @@ def test_a_failed_run_says_why_and_that_it_is_done_again(instance, secured, own:
     assert record.dagster_run.tags["dagster/will_retry"] == "true"
     assert record.start_time
     assert record.end_time
+
+
+def test_a_run_whose_job_may_succeed_later_is_done_again(instance, secured, own: Owned):
+    instance.handle_new_event(entry(own.run_id, DagsterEventType.RUN_START))
+    instance.add_run_tags(own.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"})
+    reason = JobFailureData(None, RunFailureReason.STEP_FAILURE)
+    instance.handle_new_event(entry(own.run_id, DagsterEventType.RUN_FAILURE, reason))
+    storage = owners_storage(secured.owner)
+    (run,) = storage.get_runs(RunsFilter(tags={RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}))
+    assert run.run_id == own.run_id
+    assert run.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "true"
+    assert run.tags["dagster/will_retry"] == "true"
 
 
 def test_a_check_is_planned_and_evaluated(instance, secured, own: Owned):
