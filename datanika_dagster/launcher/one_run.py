@@ -185,13 +185,20 @@ class ContainerRun:
         return run
 
 
+def host_arguments(sockets: Path) -> list[str]:
+    """Returns the command of the container's worker host.
+
+    It is there for one run, among many such: the hosts that stay take care of what all share.
+    """
+    return ["-m", HOST_MODULE, "--sockets", str(sockets), "--name", HOST_NAME, "--only-own"]
+
+
 @contextmanager
 def _worker_host() -> Iterator[Path]:
     """Runs a worker host that is given no secret, and gives the directory of its socket."""
     with tempfile.TemporaryDirectory(prefix="dn-") as directory:
         sockets = Path(directory)
-        arguments = ["-m", HOST_MODULE, "--sockets", directory, "--name", HOST_NAME]
-        host = processes.start(arguments, environment=_environment())
+        host = processes.start(host_arguments(sockets), environment=_environment())
         try:
             _wait_for(host, sockets)
             yield sockets

@@ -22,7 +22,10 @@ UNOWNED_SECONDS = 600.0
 """A directory without an owner may be one that is just being made."""
 
 ELSEWHERE_SECONDS = 7 * 24 * 3600.0
-"""An owner in another container, or before a restart of the machine, cannot be asked."""
+"""An owner in another container, or before a restart of the machine, cannot be asked.
+
+A worker host touches its living children's directories every hour, far more often than that.
+"""
 
 _NOTE_BYTES = 4096
 
@@ -46,6 +49,12 @@ def sweep(parent: Path) -> None:
         for directory in parent.glob(pattern):
             if _is_left_over(directory):
                 remove(directory)
+
+
+def touch(path: Path) -> None:
+    """Makes a file or directory look used just now, where it is there; follows no link."""
+    with contextlib.suppress(OSError):
+        os.utime(path, follow_symlinks=False)
 
 
 def remove(directory: Path) -> None:

@@ -29,18 +29,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="datanika_dagster.launcher.host")
     parser.add_argument("--sockets", type=Path, required=True, help="a private directory")
     parser.add_argument("--name", required=True, help="the host's name, and its socket's")
+    parser.add_argument(
+        "--only-own",
+        action="store_true",
+        help="leave what other hosts have left, and old output of runs, to hosts that stay",
+    )
     given = parser.parse_args()
     if not NAME.fullmatch(given.name):
         parser.error("a name is of small letters, digits and underscores")
     _refuse_open_directory(parser, given.sockets)
-    serve(given.sockets / f"{given.name}.sock")
+    serve(given.sockets / f"{given.name}.sock", is_caretaker=not given.only_own)
 
 
-def serve(socket_path: Path) -> None:
+def serve(socket_path: Path, *, is_caretaker: bool = True) -> None:
     """Imports everything, then serves on a socket.
 
     Args:
         socket_path: Where; its directory is private.
+        is_caretaker: Whether it removes what other hosts have left.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     processes.hide_this_process()
@@ -53,7 +59,8 @@ def serve(socket_path: Path) -> None:
     from datanika_dagster.launcher.host import post_mortem, run_child  # noqa: PLC0415
 
     bodies = Bodies(run_child.run, job_child.run_hosted, post_mortem.report)
-    host = Host(socket_path, bodies, Places.of(settings.read()), probe())
+    places = Places.of(settings.read(), is_caretaker=is_caretaker)
+    host = Host(socket_path, bodies, places, probe())
     # What is here now is every child's; the collector leaves it alone, so the pages stay shared.
     gc.collect()
     gc.freeze()

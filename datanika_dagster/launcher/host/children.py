@@ -21,7 +21,7 @@ from datanika_dagster.launcher.host import child
 from datanika_dagster.launcher.host.child import Fenced, Start
 from datanika_dagster.launcher.host.protocol import Code, Refusal
 
-Kind = Literal["run", "job", "post_mortem", "errand"]
+Kind = Literal["run", "job", "post_mortem", "errand", "upkeep"]
 MAXIMUM_CHILDREN = 200
 """So many at once; more are refused, and wait in the queue."""
 
@@ -103,8 +103,10 @@ class Children:
         # Before the first child: what all of them share.
         self._inherited_bytes = watch.private_bytes(os.getpid())
 
-    def __len__(self) -> int:
-        return len(self._living)
+    @property
+    def are_idle(self) -> bool:
+        """Whether nobody is left but who can be stopped at any time."""
+        return all(one.kind == "upkeep" for one in self._living.values())
 
     def of_kind(self, *kinds: Kind) -> list[Child]:
         """Returns those of some kinds."""

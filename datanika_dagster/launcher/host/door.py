@@ -29,6 +29,7 @@ class Door:
         self._selector = selector
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._opens_at = math.inf
+        self._bound: tuple[int, int] | None = None
 
     def open(self) -> None:
         """Listens, in place of whoever listened there before.
@@ -44,6 +45,7 @@ class Door:
             self._listener.bind(str(self._path))
         finally:
             os.umask(mask)
+        self._bound = self._at_path()
         self._listener.listen(BACKLOG)
         self._selector.register(self._listener, selectors.EVENT_READ)
 
@@ -78,9 +80,17 @@ class Door:
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def remove(self) -> None:
-        """Removes the socket's file."""
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        """Removes the socket's file, unless another host of this name has put its own there."""
+        if self._bound is not None and self._at_path() == self._bound:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _at_path(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.lstat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def forget(self) -> None:
         """Forgets the socket in a child, where its descriptor is closed already or another's now."""

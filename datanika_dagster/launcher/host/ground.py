@@ -105,13 +105,17 @@ class Ground:
         for work_dir in left:
             self.tidy(work_dir)
 
-    def errand(self, body: Callable[[], int]) -> bool:
+    def errand(self, body: Callable[[], int], kind: Literal["errand", "upkeep"] = "errand") -> bool:
         """Does something of the host's own in a child, since it may take long.
+
+        Args:
+            body: What; returns an exit code.
+            kind: A host that drains waits for an errand, for upkeep it does not.
 
         Returns:
             False where the system has no process for it.
         """
-        one = Child("errand", {}, on_end=lambda _: None)
+        one = Child(kind, {}, on_end=lambda _: None)
         try:
             self.children.fork(one, Start(body, output_fd=2, environment=self.environment))
         except Refusal:

@@ -66,7 +66,7 @@ def expire(
         run_logs: Holds `<run>.log` of each run.
         compute_logs: Holds a directory of each run.
         keep: What to keep.
-        living: Runs that go on.
+        living: Runs of this host that go on; those of others are kept by `renew`, which they call.
         now: In seconds since the epoch; None: this moment.
 
     Returns:
@@ -80,16 +80,34 @@ def expire(
         for run_id, output in found.items()
         if run_id not in living and now - output.written_at > UNTOUCHED_SECONDS
     ]
-    old = [it for it in ended if keep.days and now - it.written_at > keep.days * _DAY_SECONDS]
-    total_bytes -= sum(output.size_bytes for output in old)
-    others = sorted((it for it in ended if it not in old), key=_first_to_go)
-    too_much = []
-    while keep.gigabytes and total_bytes > keep.gigabytes * _GIGABYTE and others:
-        too_much.append(others.pop(0))
-        total_bytes -= too_much[-1].size_bytes
-    for output in (*old, *too_much):
+    too_old: list[_Output] = []
+    others: list[_Output] = []
+    for output in ended:
+        is_old = keep.days and now - output.written_at > keep.days * _DAY_SECONDS
+        (too_old if is_old else others).append(output)
+    total_bytes -= sum(output.size_bytes for output in too_old)
+    too_much: list[_Output] = []
+    for output in sorted(others, key=_first_to_go):
+        if not keep.gigabytes or total_bytes <= keep.gigabytes * _GIGABYTE:
+            break
+        too_much.append(output)
+        total_bytes -= output.size_bytes
+    for output in (*too_old, *too_much):
         _remove(output.paths)
-    return len(old) + len(too_much)
+    return len(too_old) + len(too_much)
+
+
+def renew(run_logs: Path, compute_logs: Path, living: Collection[str]) -> None:
+    """Makes the output of runs that go on look written to, for hosts that do not know of them.
+
+    Args:
+        run_logs: Holds `<run>.log` of each run.
+        compute_logs: Holds a directory of each run.
+        living: Runs of this host.
+    """
+    for run_id in living:
+        for path in (run_logs / f"{run_id}.log", compute_logs / run_id):
+            work_directories.touch(path)
 
 
 def _first_to_go(output: _Output) -> tuple[int, float]:

@@ -6,12 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datanika_dagster.launcher import work_directories
-from datanika_dagster.launcher.host.log_retention import LogRetention, expire
+from datanika_dagster.launcher.host.log_retention import LogRetention, expire, renew
 from datanika_dagster.settings import Settings
 
 RUN_LOGS = "run_logs"
 COMPUTE_LOGS = "storage"
 """Where Dagster keeps captured output in its home, a directory for each run (local_compute_log_manager)."""
+
+
+@dataclass(frozen=True)
+class Living:
+    """What of a host's places is used by children that live.
+
+    Attributes:
+        runs: The ids of its runs.
+        work_dirs: The directories of all of its children.
+    """
+
+    runs: Collection[str] = ()
+    work_dirs: Collection[Path] = ()
 
 
 @dataclass(frozen=True)
@@ -23,18 +36,21 @@ class Places:
         dagster_home: Where Dagster's own files are; None: this host has no runs.
         projects: Generated dbt projects, which jobs read.
         keep: How long the output of runs stays.
+        is_caretaker: Whether this host removes what others have left, and output that is kept no longer.
     """
 
     work: Path
     dagster_home: Path | None
     projects: Path
     keep: LogRetention = field(default_factory=LogRetention)
+    is_caretaker: bool = True
 
     @classmethod
-    def of(cls, settings: Settings) -> "Places":
+    def of(cls, settings: Settings, *, is_caretaker: bool = True) -> "Places":
         """Returns the places that the settings name."""
         keep = LogRetention(settings.run_log_days, settings.run_log_gigabytes)
-        return cls(settings.work_dir(), settings.dagster_home, settings.projects_dir(), keep)
+        projects = settings.projects_dir()
+        return cls(settings.work_dir(), settings.dagster_home, projects, keep, is_caretaker)
 
     def make_work_dir(self, kind: str) -> Path:
         """Makes a private directory that is swept away when this host is gone."""
@@ -97,19 +113,30 @@ class Places:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(directory / f"{run_id}.log", flags, 0o600)
 
-    def tidy_up(self, living: Collection[str]) -> int:
+    def tidy_up(self, living: Living) -> int:
         """Removes what hosts that are gone have left, and output of runs that is kept no longer.
 
+        What this host still uses is touched before: a host of another container or machine that has the
+        same directories cannot ask whether a process lives, and goes by age.
+
         Args:
-            living: The runs that go on; the errand of a child of the host's own.
+            living: What goes on here; the errand of a child of the host's own.
         """
-        if self.work.is_dir():
-            work_directories.sweep(self.work)
-        if self.dagster_home is not None:
-            expire(
-                self.dagster_home / RUN_LOGS, self.dagster_home / COMPUTE_LOGS, self.keep, living
-            )
+        for directory in living.work_dirs:
+            work_directories.touch(directory)
+        logs = self._logs()
+        if logs is not None:
+            renew(*logs, living.runs)
+        if self.is_caretaker:
+            if self.work.is_dir():
+                work_directories.sweep(self.work)
+            if logs is not None:
+                expire(*logs, self.keep, living.runs)
         return 0
+
+    def _logs(self) -> tuple[Path, Path] | None:
+        home = self.dagster_home
+        return None if home is None else (home / RUN_LOGS, home / COMPUTE_LOGS)
 
 
 def remove(directory: Path) -> int:

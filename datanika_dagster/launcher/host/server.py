@@ -79,13 +79,15 @@ class Host:
             OSError: It cannot listen there.
         """
         self._listen()
-        while not (self._is_draining and len(self._children) == 0):
+        while not (self._is_draining and self._children.are_idle):
             for key, events in self._selector.select(self._pause_seconds()):
                 self._survive(lambda key=key, events=events: self._handle(key.fileobj, events))
             self._survive(self._children.do_what_is_due)
             self._survive(self._children.watch)
             self._survive(self._upkeep.do_what_is_due)
             self._survive(self._door.do_what_is_due)
+        for child in self._children.of_kind("upkeep"):
+            self._children.kill(child)
         self._door.remove()
 
     @staticmethod

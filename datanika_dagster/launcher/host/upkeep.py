@@ -3,6 +3,7 @@
 import time
 
 from datanika_dagster.launcher.host.ground import Ground
+from datanika_dagster.launcher.host.places import Living
 
 INTERVAL_SECONDS = 3600.0
 TRY_AGAIN_SECONDS = 0.5
@@ -36,6 +37,14 @@ class Upkeep:
         if now < self._due_at:
             return
         self._due_at = now + INTERVAL_SECONDS
-        runs = self._ground.children.of_kind("run")
-        living = [str(child.label["run_id"]) for child in runs]
-        self._ground.errand(lambda: self._ground.places.tidy_up(living))
+        # One that takes longer than the interval, on a slow disk, is not helped by a second.
+        if not self._ground.children.of_kind("upkeep"):
+            living = self._living()
+            self._ground.errand(lambda: self._ground.places.tidy_up(living), "upkeep")
+
+    def _living(self) -> Living:
+        children = self._ground.children.of_kind("run", "job", "post_mortem")
+        return Living(
+            [str(one.label["run_id"]) for one in children if one.kind == "run"],
+            [one.fenced.surroundings.work_dir for one in children if one.fenced],
+        )

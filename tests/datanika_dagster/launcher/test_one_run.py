@@ -1,5 +1,6 @@
 """A run in a container, as Docker's and Kubernetes' launchers start one: here by hand, on this machine."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._grpc.types import ExecuteRunArgs
 
-from datanika_dagster.launcher import one_run
+from datanika_dagster.launcher import one_run, work_directories
 from datanika_dagster.launcher.one_run import CommandNotUnderstood, ContainerRun, run_id_of
+from datanika_dagster.launcher.worker import Worker
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 from tests.datanika_dagster.launcher.conftest import FLIGHTS, Stack
@@ -54,11 +56,25 @@ def ended(process: subprocess.Popen) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
+def left_by_another(dagster_home) -> Path:
+    """A working directory of another machine's, in a home that both share, older than is kept."""
+    directory = work_directories.create(
+        Path(dagster_home.environment["DATANIKA_HOME"]) / "work", "run"
+    )
+    owner = Worker("another machine", 7, "1")
+    (directory / work_directories.OWNER).write_text(owner.as_tag())
+    os.utime(directory, (0, 0))
+    return directory
+
+
 def test_does_the_run_and_ends_as_it_ends(stack: Stack, dagster_home):
+    left = left_by_another(dagster_home)
     run_id = stack.queue(FLIGHTS)
     with container(stack, run_id, dagster_home.environment) as process:
         exit_code, output = ended(process)
     assert (exit_code, stack.run(run_id).status) == (0, DagsterRunStatus.SUCCESS), output
+    assert left.is_dir(), "to tidy up for others is for hosts that stay"
+    work_directories.remove(left)
     assert stack.warehouse.value("SELECT count(*) FROM raw.flights") == 3
     assert stack.control_plane.redeemed == {f"dtk_{run_id}"}
 

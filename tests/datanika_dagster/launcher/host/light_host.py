@@ -86,10 +86,10 @@ def evidence() -> dict:
     }
 
 
-def main(fence: Fence | None = None) -> None:
+def main(fence: Fence | None = None, kind: type[Places] = Places) -> None:
     directory, name = Path(sys.argv[2]), sys.argv[4]
     bodies = Bodies(run, job, report)
-    places = Places.of(settings.read())
+    places = kind.of(settings.read())
     Host(directory / f"{name}.sock", bodies, places, fence or Fence(Level.NONE)).serve()
 
 

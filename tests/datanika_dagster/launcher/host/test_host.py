@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from datanika_dagster.launcher import worker
@@ -163,6 +164,16 @@ class TestDrain:
             assert host.running.wait_until_gone() == 0
         assert not host.running.socket.exists()
         assert not (host.reports / run_id).exists()
+
+    def test_does_not_wait_for_its_upkeep(self, home):
+        slow = f"{LIGHT}_with_slow_upkeep"
+        with worker_host(home / "sockets", environment(home), module=slow) as running:
+            upkeep = psutil.Process(running.pid).children()
+            assert len(upkeep) == 1
+            running.signal(signal.SIGTERM)
+            assert running.wait_until_gone(10) == 0
+        _, alive = psutil.wait_procs(upkeep, timeout=5)
+        assert not alive
 
     def test_an_interrupt_ends_the_children_and_reports_them(self, host):
         run_id, pid = host.launch(seconds=60)
