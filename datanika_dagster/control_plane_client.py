@@ -25,6 +25,10 @@ from datanika_manifest.code_location import CodeLocation
 BASE_PATH = "/internal/v1"
 TIMEOUT_SECONDS = 10.0
 DETAIL_LENGTH = 500
+USED_BEFORE = "task_token_used"
+"""The error code of a task token that was redeemed before."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
 class _Answer(BaseModel):
@@ -221,28 +225,32 @@ class ControlPlaneClient:
         except httpx.TransportError as error:
             # Only the class: a message may repeat a URL with what was in it.
             raise ControlPlaneUnreachable(
-                f"The control plane did not answer ({type(error).__name__})."
+                f"The control plane did not answer ({type(error).__name__}).",
+                may_have_arrived=not isinstance(error, _NOT_SENT),
             ) from None
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise ControlPlaneUnreachable(
                 f"The control plane answered with status {response.status_code}."
             )
         if response.status_code == httpx.codes.LOCKED:
-            raise PlatformSealed(response.status_code, _detail(response))
+            raise PlatformSealed(response.status_code, *_reason(response))
         if response.is_error:
-            raise ControlPlaneRefused(response.status_code, _detail(response))
+            raise ControlPlaneRefused(response.status_code, *_reason(response))
         return response.json()
 
 
 class _Problem(BaseModel):
     detail: str
+    code: str = ""
 
 
-def _detail(response: httpx.Response) -> str:
+def _reason(response: httpx.Response) -> tuple[str, str]:
+    """Returns why it refused, in words and as a code."""
     try:
-        return _Problem.model_validate_json(response.content).detail[:DETAIL_LENGTH]
+        problem = _Problem.model_validate_json(response.content)
     except ValidationError:
-        return f"The control plane refused with status {response.status_code}."
+        return f"The control plane refused with status {response.status_code}.", ""
+    return problem.detail[:DETAIL_LENGTH], problem.code
 
 
 def of_process(settings: Settings, task_token: str | None = None) -> ControlPlaneClient:

@@ -6,6 +6,7 @@ the manifest's SHA-256 travels in the plan, and a publish in between changes not
 (docs/decisions/0011-a-run-keeps-its-manifest.md).
 """
 
+import logging
 from functools import lru_cache
 
 import dagster as dg
@@ -16,10 +17,12 @@ from dagster._core.definitions.definitions_load_context import (
 
 from datanika_dagster import control_plane_client, settings
 from datanika_dagster.build import build_definitions
-from datanika_dagster.launcher import credentials
+from datanika_dagster.launcher import credentials, waiting
 from datanika_dagster.launcher.task_token import token_of_process
 from datanika_dagster.tags import MANIFEST_METADATA
 from datanika_manifest.code_location import CodeLocation
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dg.definitions
@@ -28,7 +31,7 @@ def definitions() -> dg.Definitions:
 
     Raises:
         SettingMissing: DATANIKA_ORG is not set.
-        ControlPlaneUnreachable: The control plane does not answer.
+        ControlPlaneUnreachable: The control plane does not answer, a run not for a minute.
         ControlPlaneRefused: Nothing is published, or this process may not read it.
         ManifestError: What came is not that org's manifest.
     """
@@ -51,9 +54,21 @@ def _pinned(org: str, sha256: str) -> tuple[CodeLocation, dg.Definitions]:
 
 
 def _fetched(org: str, sha256: str | None) -> tuple[CodeLocation, dg.Definitions]:
-    with control_plane_client.of_process(settings.read(), token_of_process()) as client:
-        manifest = client.manifest(org, sha256)
+    """Fetches and builds; a run waits for a control plane that is started again (0141)."""
+    token = token_of_process()
+    with control_plane_client.of_process(settings.read(), token) as client:
+
+        def ask() -> CodeLocation:
+            return client.manifest(org, sha256)
+
+        # A code server is started again by who watches it; nobody starts a run again.
+        manifest = waiting.for_control_plane(ask, _log_wait) if token else ask()
     return manifest, build_definitions(manifest)
+
+
+def _log_wait(reason: str | None) -> None:
+    if reason:
+        _LOGGER.warning("Waiting: %s", reason)
 
 
 def _planned_sha256() -> str | None:

@@ -18,9 +18,17 @@ class SettingMissing(ExecutionError):
 
 
 class ControlPlaneUnreachable(ExecutionError):
-    """The control plane did not answer; later it may."""
+    """The control plane did not answer; later it may.
+
+    Attributes:
+        may_have_arrived: Whether the question may have reached it all the same.
+    """
 
     code = "control_plane.unreachable"
+
+    def __init__(self, message: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
 
 
 class ControlPlaneRefused(ExecutionError):
@@ -29,14 +37,16 @@ class ControlPlaneRefused(ExecutionError):
     Attributes:
         status: The HTTP status.
         detail: Its own reason.
+        reason_code: The stable code of the reason (docs/errors.md); empty where it said none.
     """
 
     code = "control_plane.refused"
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, reason_code: str = "") -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.reason_code = reason_code
 
 
 class PlatformSealed(ControlPlaneRefused):

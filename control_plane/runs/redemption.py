@@ -37,7 +37,7 @@ class Redemption:
         """Returns what a task of this process may use.
 
         Raises:
-            Unauthorized: Unknown, used, expired or revoked.
+            Unauthorized: Unknown, used before (TaskTokenUsed), expired or revoked.
             Forbidden: Whoever it was made for may not any more, or the connections are gone.
             Sealed: The keys that were given do not open the secrets.
         """
@@ -55,7 +55,7 @@ class Redemption:
             request_id: Ties the audit entry to the request's log lines.
 
         Raises:
-            Unauthorized: Unknown, used, expired or revoked.
+            Unauthorized: Unknown, used before (TaskTokenUsed), expired or revoked.
             Forbidden: Its org, its run or whoever it was made for is not entitled any more.
             Sealed: The keys that were given do not open the secrets; the token is not used up.
         """

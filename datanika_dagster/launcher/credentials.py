@@ -65,20 +65,22 @@ class _Grants:
     of_process: Redeemed | None = field(default=None, repr=False)
     by_run: dict[str, Granted] = field(default_factory=dict, repr=False)
     was_unanswered: bool = False
+    redeems_early: bool = False
 
 
 _GRANTS = _Grants()
 
 
 def redeem_early() -> None:
-    """Exchanges the task token of this process in the background, where it has one.
+    """Exchanges the task token of this process in the background, where it has one; once.
 
     The first step may have to wait for its pool for longer than the token lives. A refusal is no
     error here: that step asks again and says what is wrong. While the platform is sealed, or silent,
     it is asked again and again.
     """
     token = token_of_process()
-    if token is not None:
+    if token is not None and not _GRANTS.redeems_early:
+        _GRANTS.redeems_early = True
         threading.Thread(
             target=_redeem_later, args=(token, settings.read()), name="redeem", daemon=True
         ).start()
@@ -116,7 +118,7 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
     try:
         return waiting.for_control_plane(lambda: _granted(context, manifest), on_wait)
     except ControlPlaneRefused as error:
-        if _GRANTS.was_unanswered and token_of_process():
+        if token_of_process() and _were_lost(error):
             _end_to_be_done_again(context, error)
         raise dg.Failure(f"No credentials for this run: {error}", allow_retries=False) from None
     except ExecutionError as error:
@@ -124,6 +126,11 @@ def of_run(context: dg.AssetExecutionContext, manifest: CodeLocation) -> Granted
             f"No credentials for this run: {error}",
             allow_retries=isinstance(error, ControlPlaneUnreachable),
         ) from None
+
+
+def _were_lost(error: ControlPlaneRefused) -> bool:
+    """Tells whether the credentials were given, in an answer that did not arrive."""
+    return _GRANTS.was_unanswered and error.reason_code == control_plane_client.USED_BEFORE
 
 
 def _end_to_be_done_again(
@@ -160,9 +167,9 @@ def _exchange(token: str, config: Settings) -> Redeemed:
     with control_plane_client.of_process(config, token) as client:
         try:
             return client.redeem(token)
-        except ControlPlaneUnreachable:
+        except ControlPlaneUnreachable as error:
             # It may have taken the token all the same, which is for one use.
-            _GRANTS.was_unanswered = True
+            _GRANTS.was_unanswered = _GRANTS.was_unanswered or error.may_have_arrived
             raise
 
 

@@ -62,20 +62,33 @@ def launch(hosts: list[KnownHost], request: Launch, order_fd: int) -> Worker | N
         if host.is_draining:
             continue
         try:
-            with client.connect(host.path, LAUNCH_SECONDS) as connection:
-                started = connection.request(request, [order_fd])["worker"]
-        except HostRefused as error:
-            if error.why == Code.DUPLICATE:
-                with client.connect(host.path) as connection:
-                    return _process_of(
-                        KnownHost(host.path, connection.request(Info())), request.run_id
-                    )
-            if error.is_passing:
-                reason = str(error)
-                continue
-            raise
-        return Worker(started["machine"], started["pid"], started["started"], host.name)
+            return _launch_on(host, request, order_fd)
+        except _NotTaken as error:
+            reason = str(error)
     raise HostUnreachable(f"No worker host has a place for the run. {reason}")
+
+
+class _NotTaken(Exception):
+    """A host has surely not started the run, and another may."""
+
+
+def _launch_on(host: KnownHost, request: Launch, order_fd: int) -> Worker | None:
+    try:
+        connection = client.connect(host.path, LAUNCH_SECONDS)
+    except HostUnreachable as error:
+        # It has not heard of the run.
+        raise _NotTaken(str(error)) from None
+    try:
+        with connection:
+            started = connection.request(request, [order_fd])["worker"]
+    except HostRefused as error:
+        if error.why == Code.DUPLICATE:
+            with client.connect(host.path) as again:
+                return _process_of(KnownHost(host.path, again.request(Info())), request.run_id)
+        if error.is_passing:
+            raise _NotTaken(str(error)) from None
+        raise
+    return Worker(started["machine"], started["pid"], started["started"], host.name)
 
 
 def _process_of(host: KnownHost, run_id: str) -> Worker | None:

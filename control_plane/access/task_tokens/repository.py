@@ -29,6 +29,15 @@ class TaskTokenRepository(TenantRepository[TaskToken]):
             .returning(TaskToken)
         )
 
+    def is_used(self, token_hash: str) -> bool:
+        """Tells whether a token was redeemed and has not been revoked since."""
+        found = self.base().where(
+            TaskToken.token_hash == token_hash,
+            TaskToken.redeemed_at.is_not(None),
+            TaskToken.revoked_at.is_(None),
+        )
+        return self.session.scalar(found) is not None
+
     def find_live(self, token_hash: str, now: datetime) -> TaskToken | None:
         """Returns a token that is neither expired nor revoked, redeemed or not."""
         return self.session.scalar(

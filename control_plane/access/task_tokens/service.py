@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from control_plane.access.task_tokens.errors import TaskTokenUsed
 from control_plane.access.task_tokens.holders import refuse_unless_entitled
 from control_plane.access.task_tokens.models import TaskToken
 from control_plane.access.task_tokens.repository import TaskTokenRepository
@@ -101,13 +102,15 @@ def redeem_token(
         request_id: Ties the audit entry to the request's log lines.
 
     Raises:
-        Unauthorized: Unknown, used, expired or revoked.
+        TaskTokenUsed: It was redeemed before, and is not revoked.
+        Unauthorized: Unknown, expired or revoked.
         Forbidden: The org is suspended or deleted, or whoever it was made for may not any more.
     """
     org_id = _enter(session, token)
-    row = TaskTokenRepository(session, org_id).redeem(hash_token(token), utc_now())
+    tokens = TaskTokenRepository(session, org_id)
+    row = tokens.redeem(hash_token(token), utc_now())
     if row is None:
-        raise _refused()
+        raise TaskTokenUsed if tokens.is_used(hash_token(token)) else _refused()
     actor = Actor(row.actor_kind, row.actor_id, row.actor_name, ip_address, request_id)
     refuse_unless_entitled(session, org_id, actor, row.purpose)
     AuditLog(session, org_id, actor).record(
@@ -189,4 +192,4 @@ def _enter(session: Session, token: str) -> int:
 
 
 def _refused() -> Unauthorized:
-    return Unauthorized("The task token is not valid, was used already or has expired.")
+    return Unauthorized("The task token is not valid or has expired.")

@@ -82,7 +82,9 @@ class TestTaskTokens:
         with transaction(platform.factory, org_id) as session:
             session.execute(text(f"UPDATE task_tokens SET {column} = now()"))
             before = session.scalar(text("SELECT expires_at FROM task_tokens"))
-        assert self.redeem(unlocked, token).status_code == 401
+        refused = self.redeem(unlocked, token)
+        code = {"redeemed_at": "task_token_used", "revoked_at": "unauthorized"}[column]
+        assert (refused.status_code, refused.json()["code"]) == (401, code)
         assert self.redeem(unlocked, token[:-3] + "abc").status_code == 401
         with transaction(platform.factory, org_id) as session:
             assert session.scalar(text("SELECT expires_at FROM task_tokens")) == before

@@ -179,7 +179,8 @@ class TestRedeem:
     def test_works_once(self, launcher, location):
         token = authorize(launcher, location).json()["token"]
         assert redeem(launcher, token).status_code == 200
-        assert redeem(launcher, token).status_code == 401
+        again = redeem(launcher, token)
+        assert (again.status_code, again.json()["code"]) == (401, "task_token_used")
 
     @pytest.mark.parametrize("change", ["x", "org", "cut", "empty"])
     def test_refuses_forged_tokens(self, launcher, location, session, vault, change: str):
@@ -192,7 +193,8 @@ class TestRedeem:
             "cut": token[:-4],
             "empty": "",
         }[change]
-        assert redeem(launcher, forged).status_code == 401
+        answer = redeem(launcher, forged)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
         assert redeem(launcher, token).status_code == 200, "the real one still works"
 
     def test_is_audited_without_the_token(self, client, launcher, location):

@@ -116,6 +116,14 @@ class TestLostCredentials:
         wait_for(lambda: stack.run(run_id).tags.get("dagster/will_retry") == "true")
 
 
+def test_a_run_waits_for_a_control_plane_that_is_started_again_while_it_loads(stack):
+    # The code server has its manifest already.
+    stack.control_plane.silent_manifests = 2
+    run_id = stack.launch(FLIGHTS)
+    assert stack.finished(run_id).status is DagsterRunStatus.SUCCESS, stack.log(run_id)
+    assert stack.control_plane.silent_manifests == 0
+
+
 class TestEndings:
     def test_a_run_that_was_killed_after_it_had_told_its_success_has_succeeded(self, stack):
         with locked(stack, "flights"):

@@ -32,6 +32,9 @@ class ControlPlaneStandIn:
     authorized: list[dict[str, Any]] = field(default_factory=list)
     redeemed: set[str] = field(default_factory=set)
     lost_answers: int = 0
+    redeem_answers: list[tuple[int, Any]] = field(default_factory=list)
+    redeem_seconds: float = 0.0
+    silent_manifests: int = 0
     is_sealed: bool = False
     refuses_seal: bool = False
     seal_seconds: float = 0.0
@@ -68,6 +71,9 @@ class ControlPlaneStandIn:
         return 404, {"detail": f"No such route: {path}"}
 
     def _manifest(self, sha256: str | None) -> tuple[int, Any]:
+        if self.silent_manifests:
+            self.silent_manifests -= 1
+            return 502, {"detail": "It is started again."}
         if sha256 not in self.manifests:
             return 404, {"detail": "Nothing is published."}
         return 200, {"sha256": sha256, "manifest": self.manifests[sha256].canonical_json()}
@@ -92,8 +98,13 @@ class ControlPlaneStandIn:
         return 200, {"token": token, "expires_at": "2036-01-01T00:00:00Z", "org_id": 1}
 
     def _redeem(self, token: str) -> tuple[int, Any]:
-        if token not in self.tokens or token in self.redeemed:
-            return 401, {"detail": "The task token is not valid, was used already or has expired."}
+        time.sleep(self.redeem_seconds)
+        if self.redeem_answers:
+            return self.redeem_answers.pop(0)
+        if token not in self.tokens:
+            return 401, {"detail": "The task token is not valid.", "code": "unauthorized"}
+        if token in self.redeemed:
+            return 401, {"detail": "The task token was used already.", "code": "task_token_used"}
         if self.is_sealed:
             return 423, {"detail": "The platform is sealed."}
         self.redeemed.add(token)

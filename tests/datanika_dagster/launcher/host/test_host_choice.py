@@ -64,6 +64,21 @@ class TestDraining:
         assert host_choice.status(config, gone, "another")[0] == "NOT_FOUND"
 
 
+def test_a_run_goes_to_the_next_where_a_host_is_gone_by_then(host, home, config):
+    with worker_host(host.running.socket.parent, environment(home), name="a", module=LIGHT) as gone:
+        hosts = host_choice.available(config)
+        gone.signal(signal.SIGKILL)
+        gone.wait_until_gone()
+    assert [one.name for one in hosts] == ["a", "test"]
+    order_fd = sealed_memory.sealed(json.dumps({"seconds": 60}).encode())
+    request = Launch(run_id="r-1", org="acme", org_id=7)
+    started = host_choice.launch(hosts, request, order_fd)
+    assert started.host == "test"
+    with pytest.raises(HostUnreachable, match="'a' does not listen"):
+        host_choice.launch(hosts[:1], request, order_fd)
+    os.close(order_fd)
+
+
 class TestSilent:
     def test_its_run_lives_until_it_is_known_to_have_ended(self, host, config):
         run_id, pid = host.launch(seconds=60)
