@@ -13,11 +13,11 @@ from typing import Any, Self
 import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, DagsterRun
 from dagster._core.errors import DagsterRunAlreadyExists
-from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster._time import get_current_datetime
 from dagster_postgres.run_storage import PostgresRunStorage
@@ -29,10 +29,6 @@ from datanika_dagster.errors import RunRefused
 from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
 from datanika_manifest.names import org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
-
-ENDINGS = frozenset(
-    {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
-)
 
 
 class StampingRunStorage(PostgresRunStorage):
@@ -91,32 +87,38 @@ class StampingRunStorage(PostgresRunStorage):
 
         Where it is an end, a place in the queue has become free. Of several ends the first counts.
         """
-        if event.event_type in run_progress.NOT_AFTER:
-            self._go_on(run_id, event.event_type, update_timestamp or get_current_datetime())
-            return
-        if event.event_type not in ENDINGS:
+        if event.event_type not in run_progress.NOT_AFTER:
             super().handle_run_event(run_id, event, update_timestamp)
             return
-        run = self._get_run_by_id(run_id)
-        if run is not None and not run.is_finished:
-            super().handle_run_event(run_id, event, update_timestamp)
-        run_signals.send(self)
+        self._go_on(run_id, event, update_timestamp or get_current_datetime())
+        if event.event_type in run_progress.ENDINGS:
+            run_signals.send(self)
 
-    def claim(self, run_id: str) -> bool:
+    def claim(self, run_id: str, claimant: str) -> bool:
         """Makes this process the one that executes a run that is starting.
+
+        Args:
+            run_id: The run.
+            claimant: Names this process and no other.
 
         Returns:
             False where it is not starting any more, or another process has done so before.
         """
+        values = {"run_id": run_id, "claimant": claimant}
         with self.connect() as connection:
-            return bool(
-                connection.execute(db.text(run_progress.CLAIM), {"run_id": run_id}).rowcount
-            )
+            return bool(connection.execute(db.text(run_progress.CLAIM), values).rowcount)
 
     def is_claimed(self, run_id: str) -> bool:
         """Tells whether some process has begun to execute a run."""
         with self.connect() as connection:
             found = connection.execute(db.text(run_progress.IS_CLAIMED), {"run_id": run_id})
+            return found.first() is not None
+
+    def is_claimed_by_another(self, run_id: str, claimant: str) -> bool:
+        """Tells whether another process than the named one has begun to execute a run."""
+        values = {"run_id": run_id, "claimant": claimant}
+        with self.connect() as connection:
+            found = connection.execute(db.text(run_progress.IS_CLAIMED_BY_ANOTHER), values)
             return found.first() is not None
 
     def has_run_stats_index_cols(self) -> bool:
@@ -143,26 +145,30 @@ class StampingRunStorage(PostgresRunStorage):
             for statement in OWNER_TABLES:
                 connection.execute(db.text(statement))
 
-    def _go_on(self, run_id: str, event_type: DagsterEventType, at: datetime) -> None:
-        """As `SqlRunStorage.handle_run_event` (dagster 1.13.27), but only from where it may."""
-        run = self._get_run_by_id(run_id)
-        if run is None:
-            return
-        status = EVENT_TYPE_TO_PIPELINE_RUN_STATUS[event_type]
-        values: dict[str, Any] = {
-            "run_body": serialize_value(run.with_status(status)),
-            "status": status.value,
-            "update_timestamp": at,
-        }
-        if event_type is DagsterEventType.RUN_START and self.has_run_stats_index_cols():
-            values["start_time"] = at.timestamp()
-        barred = [one.value for one in run_progress.NOT_AFTER[event_type]]
-        with self.connect() as connection:
-            connection.execute(
-                RunsTable.update()
-                .where(RunsTable.c.run_id == run_id, RunsTable.c.status.not_in(barred))
-                .values(**values)
-            )
+    def _go_on(self, run_id: str, event: DagsterEvent, at: datetime) -> None:
+        """As `SqlRunStorage.handle_run_event` (dagster 1.13.27), but only from where it may.
+
+        One transaction: who reads the new status sees the tag, too, and what did not come to be has
+        written none.
+        """
+        values: dict[str, Any] = {"update_timestamp": at}
+        if self.has_run_stats_index_cols():
+            if event.event_type is DagsterEventType.RUN_START:
+                values["start_time"] = at.timestamp()
+            elif event.event_type in run_progress.ENDINGS:
+                values["end_time"] = at.timestamp()
+        with self.connect() as shared:
+            connection = shared.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                run = run_progress.changed(connection, run_id, event, self._row_to_run)
+                if run is None:
+                    return
+                reason = run_progress.failure_reason(event)
+                if reason:
+                    _put_tag(connection, run_id, RUN_FAILURE_REASON_TAG, reason)
+                values |= {"run_body": serialize_value(run), "status": run.status.value}
+                of_run = RunsTable.c.run_id == run_id
+                connection.execute(RunsTable.update().where(of_run).values(**values))
 
     def _insert(self, run: DagsterRun, org: str | None) -> None:
         """Stores a run, its tags and its owner, or none of them.
@@ -202,6 +208,12 @@ class StampingRunStorage(PostgresRunStorage):
         own = RunsFilter(run_ids=list(ancestors), tags={ORG_TAG: org} if org else {})
         if org is None or self.get_runs_count(own) != len(ancestors):
             raise RunRefused("The parent or root run is not one of this organization's runs.")
+
+
+def _put_tag(connection: db.Connection, run_id: str, key: str, value: str) -> None:
+    of_tag = db.and_(RunTagsTable.c.run_id == run_id, RunTagsTable.c.key == key)
+    if not connection.execute(RunTagsTable.update().where(of_tag).values(value=value)).rowcount:
+        connection.execute(RunTagsTable.insert().values(run_id=run_id, key=key, value=value))
 
 
 def _org_of(run: DagsterRun) -> str | None:

@@ -7,10 +7,11 @@ goes to the run in sealed memory. The run is planned from a manifest and starts 
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import (
@@ -40,6 +41,7 @@ from datanika_manifest.run_records import MANIFEST_TAG, NOT_STARTED_YET
 
 _LOGGER = logging.getLogger(__name__)
 GRACE_SECONDS = 15.0
+_BEGUN = (DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
 
 
 class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
@@ -123,6 +125,7 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         config = settings.read()
         return RunOrder(
             run_id=run.run_id,
+            claimant=str(uuid.uuid4()),
             org=planned.intent.org,
             manifest_sha256=planned.intent.manifest_sha256,
             task_token=SecretStr(granted.token),
@@ -158,10 +161,28 @@ class DatanikaRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             return self._of_untagged(run)
         said, message = host_choice.status(settings.read(), of_run, run.run_id)
         status = WorkerStatus(said)
+        if status is WorkerStatus.SUCCESS:
+            status = self._of_ended(run.run_id)
         is_gone = status in (WorkerStatus.NOT_FOUND, WorkerStatus.FAILED)
         if is_gone and told_ends.settle(self._instance, run.run_id):
             status = WorkerStatus.SUCCESS
         return CheckRunHealthResult(status, message or None, run_worker_id=str(of_run.pid))
+
+    def _of_ended(self, run_id: str) -> WorkerStatus:
+        """Returns the status of a run of which a process has ended well.
+
+        That process may have found that another one executes the run, which its tag does not name.
+        """
+        if not self._is_begun(run_id):
+            return WorkerStatus.SUCCESS
+        if host_choice.find_run(settings.read(), run_id) is not Whereabouts.NOWHERE:
+            return WorkerStatus.RUNNING
+        # That one may have ended well between the two questions.
+        return WorkerStatus.FAILED if self._is_begun(run_id) else WorkerStatus.SUCCESS
+
+    def _is_begun(self, run_id: str) -> bool:
+        run = self._instance.get_run_by_id(run_id)
+        return run is not None and run.status in _BEGUN
 
     @staticmethod
     def _of_untagged(run: DagsterRun) -> CheckRunHealthResult:

@@ -30,6 +30,8 @@ OWNER_TABLES: Final = (
         claimed_at timestamptz NOT NULL DEFAULT now()
     )
     """,
+    # Which process it is; the claims of earlier versions do not say.
+    "ALTER TABLE datanika.run_claims ADD COLUMN IF NOT EXISTS claimant text",
     """
     CREATE TABLE IF NOT EXISTS datanika.logins (
         login name PRIMARY KEY,

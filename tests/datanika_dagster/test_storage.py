@@ -1,22 +1,29 @@
 """Whose a run is comes from where its code is, whatever the caller says."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from dagster import DagsterEvent, DagsterRun, DagsterRunStatus
 from dagster import DagsterEventType as Kind
+from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.remote_origin import (
     GrpcServerCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.utils import make_new_run_id
+from sqlalchemy import text
 
+from datanika_dagster import run_progress
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.storage import StampingRunStorage
 from datanika_dagster.tags import WORKER_TAG
 from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG, ORG_TAG
+from tests.datanika_dagster.support.waiting import wait_for
 
 
 def run_of(location, **fields):
@@ -184,6 +191,16 @@ def test_runs_cannot_be_imported(storage):
         storage.add_historical_run(run_of("org_acme"), None)
 
 
+def waiting(storage):
+    """Tells whether somebody waits for a row."""
+    query = (
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with storage.connect() as connection:
+        return connection.execute(text(query)).first() is not None
+
+
 def event(kind):
     return DagsterEvent(kind.value, "__ASSET_JOB")
 
@@ -241,18 +258,76 @@ class TestProgress:
     def test_of_many_processes_one_executes_it(self, storage, run_in):
         run_id = run_in(DagsterRunStatus.STARTING)
         with ThreadPoolExecutor(8) as executor:
-            claims = list(executor.map(lambda _: storage.claim(run_id), range(16)))
+            claims = list(executor.map(lambda n: storage.claim(run_id, f"process {n}"), range(16)))
         assert sorted(claims) == [False] * 15 + [True]
         assert storage.is_claimed(run_id)
+        winner = f"process {claims.index(True)}"
+        assert not storage.is_claimed_by_another(run_id, winner)
+        assert storage.is_claimed_by_another(run_id, "process 16")
+
+    @pytest.mark.parametrize("kind", [Kind.RUN_ENQUEUED, Kind.RUN_STARTING])
+    def test_what_a_process_has_begun_stays_starting_and_starts(self, storage, run_in, kind):
+        run_id = run_in(DagsterRunStatus.STARTING)
+        assert storage.claim(run_id, "a process")
+        storage.handle_run_event(run_id, event(kind))
+        assert self.status(storage, run_id) is DagsterRunStatus.STARTING
+        storage.handle_run_event(run_id, event(Kind.RUN_START))
+        assert self.status(storage, run_id) is DagsterRunStatus.STARTED
+
+    def test_one_that_is_claimed_in_this_moment_is_not_queued(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTING)
+        claim = {"run_id": run_id, "claimant": "a process"}
+        with ThreadPoolExecutor(1) as executor, self.transaction(storage) as connection:
+            connection.execute(text(run_progress.CLAIM), claim)
+            told = executor.submit(storage.handle_run_event, run_id, event(Kind.RUN_ENQUEUED))
+            wait_for(lambda: waiting(storage))
+            connection.commit()
+            told.result(10)
+        assert self.status(storage, run_id) is DagsterRunStatus.STARTING
+
+    def test_of_two_ends_at_one_moment_the_first_counts(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTED)
+        reason = JobFailureData(None, RunFailureReason.RUN_EXCEPTION)
+        failed = DagsterEvent(Kind.RUN_FAILURE.value, "__ASSET_JOB", event_specific_data=reason)
+        of_run = RunsTable.c.run_id == run_id
+        with ThreadPoolExecutor(1) as executor, self.transaction(storage) as connection:
+            # What the other one reads before this is committed says that the run goes on.
+            ended = {"status": "SUCCESS", "end_time": 4711.0}
+            connection.execute(RunsTable.update().where(of_run).values(**ended))
+            told = executor.submit(storage.handle_run_event, run_id, failed)
+            wait_for(lambda: waiting(storage))
+            connection.commit()
+            told.result(10)
+        (record,) = storage.get_run_records(RunsFilter(run_ids=[run_id]))
+        assert (record.dagster_run.status, record.end_time) == (DagsterRunStatus.SUCCESS, 4711.0)
+        assert "dagster/failure_reason" not in tags_of(storage, record.dagster_run)
+        reasons = RunsFilter(tags={"dagster/failure_reason": "RUN_EXCEPTION"}, run_ids=[run_id])
+        assert storage.get_runs(reasons) == []
+
+    def test_an_end_says_when_and_why(self, storage, run_in):
+        run_id = run_in(DagsterRunStatus.STARTED)
+        reason = JobFailureData(None, RunFailureReason.RUN_EXCEPTION)
+        failed = DagsterEvent(Kind.RUN_FAILURE.value, "__ASSET_JOB", event_specific_data=reason)
+        storage.handle_run_event(run_id, failed, datetime.fromtimestamp(4711, UTC))
+        tagged = RunsFilter(tags={"dagster/failure_reason": "RUN_EXCEPTION"}, run_ids=[run_id])
+        (record,) = storage.get_run_records(tagged)
+        assert (record.dagster_run.status, record.end_time) == (DagsterRunStatus.FAILURE, 4711.0)
+        assert record.dagster_run.tags["dagster/failure_reason"] == "RUN_EXCEPTION"
+
+    @staticmethod
+    @contextmanager
+    def transaction(storage):
+        with storage.connect() as shared:
+            yield shared.execution_options(isolation_level="READ COMMITTED")
 
     @pytest.mark.parametrize("status", sorted(set(STATUS) - {DagsterRunStatus.STARTING}, key=str))
     def test_what_is_not_starting_is_not_executed(self, storage, run_in, status):
         run_id = run_in(status)
-        assert not storage.claim(run_id)
+        assert not storage.claim(run_id, "a process")
         assert not storage.is_claimed(run_id)
 
     def test_a_deleted_run_leaves_no_claim(self, storage, run_in):
         run_id = run_in(DagsterRunStatus.STARTING)
-        storage.claim(run_id)
+        storage.claim(run_id, "a process")
         storage.delete_run(run_id)
         assert not storage.is_claimed(run_id)

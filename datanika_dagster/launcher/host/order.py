@@ -12,6 +12,7 @@ class RunOrder(BaseModel):
 
     Attributes:
         run_id: The run.
+        claimant: Names the process that gets this order, and no other one.
         org: Whose it is.
         manifest_sha256: The manifest that it was planned from.
         task_token: Exchanged once for its credentials.
@@ -23,6 +24,7 @@ class RunOrder(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     run_id: str
+    claimant: str
     org: str
     manifest_sha256: str
     task_token: SecretStr

@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from datanika_dagster.launcher import told_ends
 from datanika_dagster.launcher.host import order
 from datanika_dagster.launcher.host.ground import RunStart
-from datanika_dagster.launcher.host.run_child import instance_of
+from datanika_dagster.launcher.host.order import RunOrder
+from datanika_dagster.launcher.host.run_child import instance_of, storage_of
 
 PAUSE_SECONDS = 2.0
 
@@ -29,22 +30,30 @@ def report(start: RunStart) -> int:
     while True:
         try:
             with instance_of(told) as instance:
-                _report(instance, start.run_id, start.ending)
+                report_end(instance, told, start.ending)
         except (SQLAlchemyError, DagsterPostgresException):
             time.sleep(PAUSE_SECONDS)
         else:
             return 0
 
 
-def _report(instance: DagsterInstance, run_id: str, ending: str) -> None:
-    run = instance.get_run_by_id(run_id)
-    if run is None:
+def report_end(instance: DagsterInstance, told: RunOrder, ending: str) -> None:
+    """Reports a run as its process has ended, and frees what it held, unless it is another's.
+
+    Args:
+        instance: With the run's own login.
+        told: The order of the process that has ended.
+        ending: How, in words.
+    """
+    run = instance.get_run_by_id(told.run_id)
+    # Launched twice, it is executed by the process that claimed it, and holds what it holds.
+    if run is None or storage_of(instance).is_claimed_by_another(told.run_id, told.claimant):
         return
     if not run.is_finished and run.status is not DagsterRunStatus.QUEUED:
         _end(instance, run, ending)
     # What it held would keep its successors waiting for minutes.
     if instance.event_log_storage.supports_global_concurrency_limits:
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        instance.event_log_storage.free_concurrency_slots_for_run(told.run_id)
 
 
 def _end(instance: DagsterInstance, run: DagsterRun, ending: str) -> None:

@@ -44,7 +44,7 @@ def run(start: RunStart) -> int:
         task_token.keep(told.task_token.get_secret_value())
         with instance_of(told) as instance:
             keep_connections(instance)
-            if not _is_ours(instance, told.run_id):
+            if not _is_ours(instance, told):
                 return 0
             return execute_run(told.run_id, instance)
 
@@ -69,16 +69,26 @@ def instance_of(told: RunOrder) -> DagsterInstance:
     return instance
 
 
-def _is_ours(instance: DagsterInstance, run_id: str) -> bool:
+def storage_of(instance: DagsterInstance) -> StampingRunStorage:
+    """Returns the platform's own run storage, which knows claims.
+
+    Raises:
+        ExecutionError: The instance has another one.
+    """
+    storage = instance.run_storage
+    if not isinstance(storage, StampingRunStorage):
+        raise ExecutionError("A worker host executes runs of the platform's own storage only.")
+    return storage
+
+
+def _is_ours(instance: DagsterInstance, told: RunOrder) -> bool:
     """Claims the run.
 
     It may be cancelled by now, back in the queue because nobody heard that it was launched, or
     launched twice.
     """
-    storage = instance.run_storage
-    if not isinstance(storage, StampingRunStorage):
-        raise ExecutionError("A worker host executes runs of the platform's own storage only.")
-    if storage.claim(run_id):
+    storage, run_id = storage_of(instance), told.run_id
+    if storage.claim(run_id, told.claimant):
         return True
     run = instance.get_run_by_id(run_id)
     if run is None:

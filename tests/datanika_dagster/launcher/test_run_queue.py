@@ -15,7 +15,7 @@ from dagster._core.launcher.base import WorkerStatus
 from datanika_dagster.launcher import host_choice, run_queue, stranded_runs
 from datanika_dagster.launcher.launches import Launches
 from datanika_dagster.launcher.run_queue import SealedRunQueue
-from datanika_dagster.launcher.worker import Worker, machine
+from datanika_dagster.launcher.worker import Worker, from_tag, is_alive, machine
 from datanika_dagster.tags import WORKER_TAG
 from tests.datanika_dagster.launcher.conftest import FLIGHTS
 from tests.datanika_dagster.support.graphql import terminate
@@ -91,10 +91,21 @@ class TestStranded:
 
     def test_one_that_somebody_executes_is_not_queued_again(self, stack):
         run_id = self.strand(stack, {})
-        stack.instance.run_storage.claim(run_id)
+        stack.instance.run_storage.claim(run_id, "a process that died")
         self.look(stack)
         assert stack.run(run_id).status is DagsterRunStatus.FAILURE
         assert not stack.control_plane.authorized
+
+    def test_one_that_was_claimed_by_nobody_who_lives_has_failed(self, stack):
+        """Its tag names a process that found it claimed, and ended well."""
+        run_id = self.strand(stack, {})
+        stack.instance.run_storage.claim(run_id, "a process that died")
+        stack.start(run_id)
+        of_run = from_tag(stack.run(run_id).tags[WORKER_TAG])
+        wait_for(lambda: not is_alive(of_run))
+        assert stack.run(run_id).status is DagsterRunStatus.STARTING
+        stranded_runs.recover(stack.instance, stack.run(run_id))
+        assert stack.run(run_id).status is DagsterRunStatus.FAILURE, stack.log(run_id)
 
     @pytest.mark.parametrize(
         ("tags", "then"),

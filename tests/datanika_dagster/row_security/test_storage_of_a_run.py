@@ -77,8 +77,8 @@ def test_a_run_whose_job_may_succeed_later_is_done_again(instance, secured, own:
     reason = JobFailureData(None, RunFailureReason.STEP_FAILURE)
     instance.handle_new_event(entry(own.run_id, DagsterEventType.RUN_FAILURE, reason))
     storage = owners_storage(secured.owner)
-    (run,) = storage.get_runs(RunsFilter(tags={RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}))
-    assert run.run_id == own.run_id
+    tagged = RunsFilter(run_ids=[own.run_id], tags={RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"})
+    (run,) = storage.get_runs(tagged)
     assert run.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "true"
     assert run.tags["dagster/will_retry"] == "true"
 

@@ -11,6 +11,7 @@ from datanika_dagster.launcher.host.order import RunOrder
 
 ORDER = RunOrder(
     run_id="r",
+    claimant="one process",
     org="acme",
     manifest_sha256="0" * 64,
     task_token=SecretStr("dtk_canary"),
