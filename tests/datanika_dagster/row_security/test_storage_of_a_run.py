@@ -16,7 +16,8 @@ from dagster._core.storage.dagster_run import DagsterRunStatus, RunsFilter
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from datanika_dagster.event_log import OrgsEventLogStorage
-from tests.datanika_dagster.row_security.conftest import ACME, GLOBEX, Secured
+from datanika_dagster.row_security.installation import install
+from tests.datanika_dagster.row_security.conftest import ACME, GLOBEX, PROVISIONER, Secured
 from tests.datanika_dagster.row_security.rows import (
     EVENT,
     Owned,
@@ -81,6 +82,24 @@ def test_a_run_whose_job_may_succeed_later_is_done_again(instance, secured, own:
     (run,) = storage.get_runs(tagged)
     assert run.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "true"
     assert run.tags["dagster/will_retry"] == "true"
+
+
+def test_a_claim_of_an_earlier_version_is_anothers(instance, secured, own: Owned):
+    claimed = make_owned(secured, ACME)
+    with secured.as_owner() as owner:
+        owner.execute("ALTER TABLE datanika.run_claims DROP COLUMN claimant")
+        insert(owner, "datanika.run_claims", {"run_id": claimed.run_id})
+        install(owner, PROVISIONER)
+    storage = instance.run_storage
+    assert storage.is_claimed_by_another(claimed.run_id, "this process")
+    assert storage.claim(own.run_id, "this process")
+    assert not storage.is_claimed_by_another(own.run_id, "this process")
+    # As the queue does when it has not heard of the launch.
+    owners_storage(secured.owner).handle_run_event(
+        own.run_id, DagsterEvent(DagsterEventType.RUN_ENQUEUED.value, "__ASSET_JOB")
+    )
+    instance.handle_new_event(entry(own.run_id, DagsterEventType.RUN_START))
+    assert instance.get_run_by_id(own.run_id).status is DagsterRunStatus.STARTED
 
 
 def test_a_check_is_planned_and_evaluated(instance, secured, own: Owned):
