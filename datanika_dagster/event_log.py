@@ -36,6 +36,10 @@ _SHRINK_POOL: Final = "SELECT datanika.shrink_pool(:pool, :number)"
 class OrgsEventLogStorage(PostgresEventLogStorage):
     """PostgreSQL event log storage that also works with an org's own login."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._told_of: dict[frozenset[DagsterEventType], int] = {}
+
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
@@ -63,10 +67,28 @@ class OrgsEventLogStorage(PostgresEventLogStorage):
         limit = limit and min(limit, _LARGEST_PAGE)
         while True:
             rows = self._rows_after(after_cursor, types, limit)
-            events = {id_: event for id_, text in rows if (event := _event_of(id_, text))}
+            events = self._readable(rows, frozenset(types))
             if events or limit is None or len(rows) < limit:
                 return events
             after_cursor = rows[-1][0]
+
+    def _readable(
+        self, rows: Sequence[Any], types: frozenset[DagsterEventType]
+    ) -> dict[int, EventLogEntry]:
+        """Returns the events among rows, and says once of each other that it cannot be read.
+
+        Who asks goes on from the last event that it was given: what follows that one comes at every look.
+        """
+        events: dict[int, EventLogEntry] = {}
+        for id_, text in rows:
+            event = _event_of(text)
+            if isinstance(event, EventLogEntry):
+                events[id_] = event
+            elif id_ > self._told_of.get(types, -1):
+                # Not the ids themselves: there may be as many as somebody likes to make.
+                self._told_of[types] = id_
+                _LOGGER.warning("The event %s cannot be read: %s", id_, event)
+        return events
 
     def _rows_after(
         self, cursor: int, types: Set[DagsterEventType], limit: int | None
@@ -103,9 +125,9 @@ class OrgsEventLogStorage(PostgresEventLogStorage):
         return is_run_login(str(self._engine.url.username))
 
 
-def _event_of(id_: int, text: str) -> EventLogEntry | None:
+def _event_of(text: str) -> EventLogEntry | str:
+    """Returns an event, or what kind of error its text is."""
     try:
         return deserialize_value(text, EventLogEntry)
     except _UNREADABLE as error:
-        _LOGGER.warning("The event %s cannot be read: %s", id_, type(error).__name__)
-        return None
+        return type(error).__name__

@@ -185,6 +185,8 @@ def _close(connection: psycopg.Connection, login: str) -> None:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_get_activity(NULL) WHERE usesysid = %s::regrole",
         [login],
     )
+    # Whoever works as the provisioner has nothing to do with what is closed.
+    _run(connection, "REVOKE {} FROM CURRENT_USER", login)
 
 
 def _limit(connection: psycopg.Connection, role: str, statement_timeout: str) -> None:

@@ -306,6 +306,15 @@ def test_provisioning_can_be_repeated_and_resumed(
         provisioner.drop_warehouse(4)
 
 
+def may_be(provisioner: Provisioner, login: str) -> bool:
+    """Tells whether who works as the provisioner may act as a login, or has what it has."""
+    with provisioner._connect() as connection:
+        question = "SELECT pg_has_role(%s, 'USAGE') OR pg_has_role(%s, 'SET')"
+        row = connection.execute(question, [login, login]).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
 class TestADeletedOrg:
     """Its data stay; nobody enters until it comes back."""
 
@@ -338,6 +347,7 @@ class TestADeletedOrg:
             (made.readonly_user, made.readonly_password),
             (person.user, person.password),
         ]
+        assert may_be(provisioner, made.user), "as who sets its default privileges"
         writer = stack_cluster.dsn(made.database, made.user, made.password)
         run(writer, "CREATE TABLE public.kept AS SELECT 7 AS a")
         with psycopg.connect(writer, autocommit=True) as session:
@@ -349,6 +359,7 @@ class TestADeletedOrg:
             with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
                 psycopg.connect(stack_cluster.dsn(made.database, user, password))
         provisioner.close_logins(5)
+        assert [may_be(provisioner, user) for user, _ in logins] == [False] * 3
         again = provisioner.ensure_warehouse(5)
         fresh = [
             (again.user, again.password),

@@ -182,6 +182,26 @@ def test_what_one_org_makes_unreadable_hides_no_event_of_another(secured: Secure
         assert [event.run_id for event in found.values()] == [foreign.run_id]
 
 
+def test_that_an_event_cannot_be_read_is_said_once(secured: Secured, own: Owned, caplog):
+    """The daemon's cursor stays where it is while nothing else follows."""
+    storage = OrgsEventLogStorage(secured.owner.render_as_string(hide_password=False))
+    cursor = storage.get_maximum_record_id() or 0
+    kind = DagsterEventType.RUN_FAILURE
+
+    def said_after(rows: int) -> int:
+        for _ in range(rows):
+            with secured.as_run(ACME) as acme:
+                text = '{"__class__": "EventLogEntry", "level": {"__enum__": "No.SUCH"}}'
+                row = {"run_id": own.run_id, "event": text, "dagster_event_type": kind.value}
+                insert(acme, "event_logs", row)
+        caplog.clear()
+        for limit in (1, 500):
+            assert not storage.get_logs_for_all_runs_by_log_id(cursor, {kind}, limit)
+        return [record.name for record in caplog.records].count("datanika_dagster.event_log")
+
+    assert [said_after(rows) for rows in (3, 0, 2, 0)] == [3, 0, 2, 0]
+
+
 def rows_of(secured: Secured) -> list[tuple[object, ...]]:
     with secured.as_owner() as owner:
         return owner.execute(

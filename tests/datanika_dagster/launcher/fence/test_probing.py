@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from datanika_dagster.launcher import run_launcher
 from datanika_dagster.launcher.fence import Fence, Level, probe, probing, system_calls
+from datanika_dagster.settings import Settings
 from tests.datanika_dagster.launcher.fence.children import Machine, as_ordinary
 from tests.datanika_dagster.launcher.fence.conftest import give_all
 
@@ -62,6 +64,20 @@ def test_the_containers_of_runs_are_given_what_is_documented():
         assert f"[{names}]" in text
     page = (ROOT / "docs" / "install.md").read_text()
     assert all(name in page for name in probing.CAPABILITIES)
+
+
+def test_the_containers_of_runs_are_given_what_their_runs_are():
+    for name in ("docker.yaml", "kubernetes.yaml"):
+        text = (ROOT / "deploy" / "run-containers" / name).read_text()
+        of_run = run_launcher._environment(Settings(DAGSTER_HOME="/dagster"))
+        assert [one for one in of_run if one not in text and one != "DAGSTER_HOME"] == []
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    fields = Settings.model_fields
+    assert (fields["step_log_lines"].default, fields["step_log_bytes"].default) == (
+        10_000,
+        10 << 20,
+    )
+    assert "10,000 lines and 10 MiB" in page
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: the way of root")
