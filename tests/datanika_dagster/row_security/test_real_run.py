@@ -1,10 +1,15 @@
 """A whole run with its org's login: load, checks, pools, retries and events, as in production."""
 
+import os
+import signal
+
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.run_retries import PromptRunRetries
+from datanika_dagster.tags import WORKER_TAG
 from tests.datanika_dagster.launcher.conftest import (
     FLIGHTS,
     PLANES,
@@ -16,6 +21,7 @@ from tests.datanika_dagster.launcher.conftest import (
     warm_host,
 )
 from tests.datanika_dagster.launcher.test_retries import retries_of, terminated_waiting
+from tests.datanika_dagster.launcher.test_run_launcher import waiting_loads
 from tests.datanika_dagster.row_security.conftest import ACME, Secured
 from tests.datanika_dagster.support.graphql import terminate
 from tests.datanika_dagster.support.instances import TEMPLATE, DagsterHome
@@ -96,3 +102,25 @@ def test_a_run_whose_job_lost_its_database_is_done_again(
     (retry,) = retries_of(stack, run_id)
     assert RETRY_ON_ASSET_OR_OP_FAILURE_TAG not in retry.tags
     assert terminate(stack.context, retry.run_id) == "TerminateRunSuccess"
+
+
+def test_the_end_of_a_killed_run_is_reported_with_its_login(
+    stack: Stack, secured: Secured, monkeypatch
+):
+    with stack.source.connect() as holder:
+        holder.autocommit = False
+        holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
+        run_id = stack.queue(FLIGHTS)
+        monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
+        stack.start(run_id)
+        wait_for(lambda: waiting_loads(stack), 60)
+        of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
+        assert of_run
+        os.kill(of_run.pid, signal.SIGKILL)
+        run = stack.finished(run_id, 20)
+    assert run.status is DagsterRunStatus.FAILURE
+    assert "killed by SIGKILL" in stack.log(run_id)
+    wait_for(lambda: stack.run(run_id).tags.get("dagster/will_retry") == "true")
+    with secured.as_owner() as owner:
+        held = "SELECT count(*) FROM concurrency_slots WHERE run_id = %s"
+        wait_for(lambda: owner.execute(held, [run_id]).fetchall() == [(0,)])
