@@ -17,11 +17,12 @@ from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RUN_FAILURE_REASON_TAG
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster._time import get_current_datetime
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError
 
 from datanika_dagster import run_progress, run_signals, run_tags, settings
@@ -36,6 +37,7 @@ class StampingRunStorage(PostgresRunStorage):
 
     _has_stats_columns = False
     _has_backfill_column = False
+    _was_lost = False
 
     @classmethod
     def from_config_value(
@@ -90,9 +92,27 @@ class StampingRunStorage(PostgresRunStorage):
         if event.event_type not in run_progress.NOT_AFTER:
             super().handle_run_event(run_id, event, update_timestamp)
             return
+        if self._was_lost and event.event_type is DagsterEventType.RUN_FAILURE:
+            self._mark_as_lost(run_id)
         self._go_on(run_id, event, update_timestamp or get_current_datetime())
         if event.event_type in run_progress.ENDINGS:
             run_signals.send(self)
+
+    def note_loss(self, error: ExceptionContext) -> None:
+        """Remembers that the server went away under the one run of this process.
+
+        Args:
+            error: Of any of the process's connections to Dagster's storage (the event
+                `handle_error` of SQLAlchemy). One without a SQLSTATE is of the connection itself.
+        """
+        has_state = getattr(error.original_exception, "pgcode", None)
+        self._was_lost |= error.is_disconnect or not has_state
+
+    def _mark_as_lost(self, run_id: str) -> None:
+        """Lets a run that fails be done again: a step whose events cannot be stored fails of that alone."""
+        run = self._get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self.add_run_tags(run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"})
 
     def claim(self, run_id: str, claimant: str) -> bool:
         """Makes this process the one that executes a run that is starting.

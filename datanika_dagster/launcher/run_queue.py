@@ -87,6 +87,7 @@ class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
             is_starting = run.status is DagsterRunStatus.STARTING
             if is_starting and not self._launches.is_under_way(run.run_id):
                 stranded_runs.recover(instance, run)
+        stranded_runs.enqueue_unsubmitted(instance)
         return records
 
     def _log_change(self, now: Seal) -> None:

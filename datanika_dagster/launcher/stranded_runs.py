@@ -5,15 +5,18 @@ as if it were starting until its time is up.
 """
 
 import logging
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.launcher.base import WorkerStatus
 
 from datanika_dagster.storage import StampingRunStorage
 from datanika_dagster.tags import WORKER_TAG
 
 _LOGGER: Final = logging.getLogger(__name__)
+UNSUBMITTED_SECONDS: Final = 10.0
 _NOT_EXECUTING: Final = (
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.QUEUED,
@@ -42,6 +45,16 @@ def recover(instance: DagsterInstance, run: DagsterRun) -> None:
         return
     instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
     instance.report_run_failed(now, f"The run's process died before it started: {health.msg}.")
+
+
+def enqueue_unsubmitted(instance: DagsterInstance) -> None:
+    """Queues the runs that whoever made them was killed, or lost the database, before queueing."""
+    before = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=UNSUBMITTED_SECONDS)
+    waiting = RunsFilter(statuses=[DagsterRunStatus.NOT_STARTED], created_before=before)
+    for run in instance.get_runs(waiting):
+        # One from a shell starts without a queue.
+        if run.remote_job_origin is not None:
+            enqueue_again(instance, run.run_id)
 
 
 def enqueue_again(instance: DagsterInstance, run_id: str) -> None:

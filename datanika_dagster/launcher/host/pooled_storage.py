@@ -15,6 +15,8 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from datanika_dagster.storage import StampingRunStorage
+
 STATEMENT_TIMEOUT_MILLISECONDS = 300_000
 RECYCLE_SECONDS = 300
 KEPT_CONNECTIONS = 2
@@ -31,6 +33,9 @@ def keep_connections(instance: DagsterInstance) -> None:
         if isinstance(storage, _POSTGRES):
             url = storage.postgres_url
             storage._engine = engines[url] = engines.get(url) or _engine(url)
+    if isinstance(instance.run_storage, StampingRunStorage):
+        for engine in engines.values():
+            event.listen(engine, "handle_error", instance.run_storage.note_loss)
 
 
 def _engine(url: str) -> Engine:

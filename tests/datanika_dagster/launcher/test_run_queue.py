@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, DagsterRunStatus
 from dagster._core.launcher.base import WorkerStatus
 
@@ -131,6 +132,19 @@ class TestStranded:
         # Nobody listens any more: that host has gone.
         stranded_runs.recover(stack.instance, stack.run(run_id))
         assert stack.run(run_id).status is then
+        terminate(stack.context, run_id)
+
+    def test_one_that_nobody_queued_is_queued(self, stack, monkeypatch):
+        run_id = stack.queue(FLIGHTS)
+        with stack.instance.run_storage.connect() as connection:
+            # Whoever made it was killed before it could queue it.
+            query = db.text("UPDATE runs SET status = 'NOT_STARTED' WHERE run_id = :run_id")
+            connection.execute(query, {"run_id": run_id})
+        stranded_runs.enqueue_unsubmitted(stack.instance)
+        assert stack.run(run_id).status is DagsterRunStatus.NOT_STARTED, "it may be just about to"
+        monkeypatch.setattr(stranded_runs, "UNSUBMITTED_SECONDS", -1.0)
+        stranded_runs.enqueue_unsubmitted(stack.instance)
+        assert stack.run(run_id).status is DagsterRunStatus.QUEUED
         terminate(stack.context, run_id)
 
     def test_one_whose_process_died_has_failed(self, stack):
