@@ -71,6 +71,13 @@ class Org:
         """Returns the row of a list that has this name."""
         return next(row for row in self.get(path)["data"] if row["name"] == name)
 
+    def first_run(self) -> dict[str, Any]:
+        """Returns the oldest run of all."""
+        page = self.get("runs")
+        while page["next_cursor"]:
+            page = self.get("runs", cursor=page["next_cursor"])
+        return page["data"][-1]
+
     def wait_for_run(self, run_id: str, timeout_seconds: float = 90) -> dict[str, Any]:
         """Returns a run once it has ended."""
         return wait_until(
@@ -78,6 +85,11 @@ class Org:
             lambda run: run["status"] in {"success", "failed", "cancelled"},
             timeout_seconds,
         )
+
+
+def on_this_machine(seconds: float) -> float:
+    """Returns how long what takes so many seconds may take beside all that runs here by now."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def wait_until(

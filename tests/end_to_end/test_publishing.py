@@ -2,7 +2,7 @@
 
 import time
 
-from tests.end_to_end.conftest import Org, RunningStack, wait_until
+from tests.end_to_end.conftest import Org, RunningStack, on_this_machine, wait_until
 
 ASSETS = "{ assetNodes { assetKey { path } } }"
 
@@ -39,8 +39,8 @@ def test_a_changed_upload_shows_within_ten_seconds(stack: RunningStack, acme: Or
     assert published["changed"]
     started_at = time.monotonic()
     changed = "acme/warehouse/changing/lines"
-    wait_until(lambda: asset_keys(stack), lambda keys: changed in keys and new not in keys, 15)
-    assert time.monotonic() - started_at <= 10
+    wait_until(lambda: asset_keys(stack), lambda keys: changed in keys and new not in keys, 60)
+    assert time.monotonic() - started_at <= on_this_machine(10)
     assert acme.get("manifest")["sha256"] == published["sha256"]
     wait_until(lambda: acme.get("manifest"), lambda state: state["state"] == "live", 10)
 

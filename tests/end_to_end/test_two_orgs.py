@@ -34,7 +34,7 @@ def test_neither_lists_nor_opens_rows(acme: Org, globex: Org, resource: str):
 
 def test_cannot_launch_use_or_follow(acme: Org, globex: Org):
     upload = acme.row("uploads", "Airline")
-    run = acme.get("runs")["data"][-1]
+    run = acme.first_run()
     assert globex.api.post(f"uploads/{upload['id']}/runs").status_code in {404, 409}
     assert globex.api.get(f"runs/{run['id']}/logs").status_code == 404
     assert globex.api.post(f"runs/{run['id']}/cancel").status_code == 404
