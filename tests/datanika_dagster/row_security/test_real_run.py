@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
@@ -81,17 +83,24 @@ def test_a_run_that_fails_says_why_and_nothing_else(stack: Stack, secured: Secur
     assert "framework error" not in stack.log(run_id)
 
 
-# Dagster's own, where there is no cursor yet.
-@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")
-def test_a_run_whose_job_lost_its_database_is_done_again(
-    stack: Stack, secured: Secured, monkeypatch
-):
+@contextmanager
+def held_run(stack: Stack, secured: Secured, monkeypatch) -> Iterator[str]:
+    """Starts a run with its org's login whose load waits for a lock."""
     with stack.source.connect() as holder:
         holder.autocommit = False
         holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
         run_id = stack.queue(FLIGHTS)
         monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
         stack.start(run_id)
+        yield run_id
+
+
+# Dagster's own, where there is no cursor yet.
+@pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")
+def test_a_run_whose_job_lost_its_database_is_done_again(
+    stack: Stack, secured: Secured, monkeypatch
+):
+    with held_run(stack, secured, monkeypatch) as run_id:
         wait_for(lambda: terminated_waiting(stack), 60)
         run = stack.finished(run_id)
     assert run.tags["dagster/failure_reason"] == "STEP_FAILURE"
@@ -107,12 +116,7 @@ def test_a_run_whose_job_lost_its_database_is_done_again(
 def test_the_end_of_a_killed_run_is_reported_with_its_login(
     stack: Stack, secured: Secured, monkeypatch
 ):
-    with stack.source.connect() as holder:
-        holder.autocommit = False
-        holder.execute("LOCK TABLE flights IN ACCESS EXCLUSIVE MODE")
-        run_id = stack.queue(FLIGHTS)
-        monkeypatch.setenv("DATANIKA_DAGSTER_STORAGE_URL", secured.run_url(ACME))
-        stack.start(run_id)
+    with held_run(stack, secured, monkeypatch) as run_id:
         wait_for(lambda: waiting_loads(stack), 60)
         of_run = worker.from_tag(stack.run(run_id).tags[WORKER_TAG])
         assert of_run
