@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.orm import Session
 
 from control_plane.access.housekeeping import service
@@ -23,7 +23,12 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def housekeeping(session: Session, outer_connection: Connection) -> Housekeeping:
-    """Housekeeping on the test's transaction, in a database that was clean before."""
+    """Housekeeping on the test's transaction, in a database that was clean before.
+
+    Counters that servers of earlier tests left could end during the test, so none stays.
+    """
+    session.execute(delete(ThrottleCounter))
+    session.commit()
     made = Housekeeping(
         make_session_factory(outer_connection, join_transaction_mode="create_savepoint")
     )
