@@ -17,9 +17,10 @@ from datanika_dagster.launcher import worker
 
 OWNER = ".owner"
 RM = "/bin/rm"
-PATTERNS = ("run_*", "job_*", "task_*")
+UNFINISHED = ".new_"
+PATTERNS = ("run_*", "job_*", "task_*", f"{UNFINISHED}*")
 UNOWNED_SECONDS = 600.0
-"""A directory without an owner may be one that is just being made."""
+"""What has lost its owner's note may be in use, one without a name yet just being made."""
 
 ELSEWHERE_SECONDS = 7 * 24 * 3600.0
 """An owner in another container, or before a restart of the machine, cannot be asked.
@@ -31,9 +32,22 @@ _NOTE_BYTES = 4096
 
 
 def create(parent: Path, prefix: str) -> Path:
-    """Makes a fresh directory that only this user can read."""
+    """Makes a fresh directory that only this user can read, and that belongs to this process.
+
+    It has its owner's note before it has its name: what has a name and no note lost it.
+
+    Raises:
+        OSError: The disk is full, for example; nothing is left then.
+    """
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Path(mkdtemp(prefix=f"{prefix}_", dir=parent))
+    unfinished = Path(mkdtemp(prefix=f"{UNFINISHED}{prefix}_", dir=parent))
+    try:
+        own(unfinished, os.getpid())
+        return unfinished.rename(parent / unfinished.name.removeprefix(UNFINISHED))
+    except OSError:
+        # An empty directory may still be made on a full disk, and nobody would know whose it is.
+        remove(unfinished)
+        raise
 
 
 def own(directory: Path, pid: int) -> None:
@@ -49,6 +63,8 @@ def sweep(parent: Path) -> None:
         for directory in parent.glob(pattern):
             if _is_left_over(directory):
                 remove(directory)
+            elif not directory.name.startswith(UNFINISHED):
+                _remove_if_bare(directory)
 
 
 def touch(path: Path) -> None:
@@ -64,9 +80,19 @@ def remove(directory: Path) -> None:
     """
     with contextlib.suppress(OSError):
         for entry in directory.iterdir():
-            if entry.name != OWNER and entry.is_dir() and not entry.is_symlink():
+            if entry.name == OWNER:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
                 _remove(entry)
+            else:
+                entry.unlink()
     _remove(directory)
+
+
+def _remove_if_bare(directory: Path) -> None:
+    """Removes what has neither an owner nor anything in it: who removed it was killed over it."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def _remove(directory: Path) -> None:

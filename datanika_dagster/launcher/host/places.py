@@ -54,15 +54,8 @@ class Places:
 
     def make_work_dir(self, kind: str) -> Path:
         """Makes a private directory that is swept away when this host is gone."""
-        directory = work_directories.create(self.work, kind)
         # The host's, since the child may be writing already when its number is known.
-        try:
-            work_directories.own(directory, os.getpid())
-        except OSError:
-            # A full disk: an empty directory may still be made, and nobody would know whose it is.
-            work_directories.remove(directory)
-            raise
-        return directory
+        return work_directories.create(self.work, kind)
 
     def remove_work_dir(self, directory: Path) -> bool:
         """Removes the directory of a child that has tidied up itself.

@@ -2,15 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from datanika_dagster.launcher import work_directories, worker
 from datanika_dagster.launcher.host.places import Places
-from datanika_dagster.launcher.work_directories import ELSEWHERE_SECONDS, OWNER, UNOWNED_SECONDS
+from datanika_dagster.launcher.work_directories import (
+    ELSEWHERE_SECONDS,
+    OWNER,
+    UNFINISHED,
+    UNOWNED_SECONDS,
+)
 
 
 def aged(directory, seconds):
@@ -32,8 +39,43 @@ def test_only_directories_of_the_dead_are_swept(tmp_path, prefix):
     assert not dead.exists()
 
 
+def test_what_is_made_belongs_to_its_maker(tmp_path):
+    made = work_directories.create(tmp_path, "job")
+    assert worker.from_tag((made / OWNER).read_text()) == worker.of_pid(os.getpid())
+    assert (made.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o700, [made])
+
+
+def test_whoever_is_killed_while_removing_or_making_leaves_nothing_for_long(tmp_path):
+    removed = work_directories.create(tmp_path, "job")
+    (removed / OWNER).unlink()
+    being_made = tmp_path / f"{UNFINISHED}job_x"
+    being_made.mkdir()
+    work_directories.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [being_made]
+    aged(being_made, UNOWNED_SECONDS + 1)
+    work_directories.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_owner_s_note_is_removed_last(tmp_path, monkeypatch):
+    directory = work_directories.create(tmp_path, "job")
+    (directory / "a").write_text("")
+    (directory / "b").mkdir()
+    left = []
+
+    def look(path, **_):
+        left.append(sorted(entry.name for entry in Path(path).iterdir()))
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    work_directories.remove(directory)
+    assert left[-1] == [OWNER, "b"], "the files beside it are gone; b only seemed to be removed"
+
+
 def test_without_an_owner_that_can_be_asked_only_age_counts(tmp_path):
     new, old, elsewhere, forgotten = (work_directories.create(tmp_path, "run") for _ in range(4))
+    for directory in (new, old):
+        (directory / OWNER).unlink()
+        (directory / "something").write_text("in use")
     tag = json.loads(worker.of_pid(os.getpid()).as_tag()) | {"machine": "another"}
     for directory in (elsewhere, forgotten):
         (directory / OWNER).write_text(json.dumps(tag))
