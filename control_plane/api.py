@@ -70,6 +70,7 @@ ROUTERS: list[APIRouter] = [
 INTERNAL_ROUTERS: list[APIRouter] = [
     system.internal,
     keys.internal,
+    platform_orgs.internal,
     manifest.internal,
     runs.internal,
 ]

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator, model_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from control_plane.key_strength import fernet_key_problem, secret_key_problem
+from datanika_manifest.quotas import Quota
 
 HOW_TO_MAKE_ONE = "Make one with `openssl rand -base64 32 | tr '+/' '-_'`."
 
@@ -72,6 +73,15 @@ class Settings(BaseSettings):
     key_agent_socket: Path | None = Field(
         default=None,
         description="Unix socket of the key agent, which unlocks every process at once.",
+    )
+    parallel_runs: int = Field(
+        default=10, ge=0, description="Runs that all organizations may have at once."
+    )
+    org_parallel_runs: int = Field(
+        default=4, ge=0, description="Runs that an organization may have at once."
+    )
+    org_runs_per_hour: int = Field(
+        default=1000, ge=0, description="Runs that an organization may start within an hour."
     )
     sign_up: SignUpMode = Field(
         default=SignUpMode.OPEN,
@@ -236,6 +246,16 @@ class Settings(BaseSettings):
         if value is None:
             raise ValueError(f"DATANIKA_{name.upper()} must be set")
         return self
+
+    def quota(self, parallel_runs: int | None = None, runs_per_hour: int | None = None) -> Quota:
+        """Returns what an organization may run, with what operators have said of it."""
+        own = {"parallel_runs": parallel_runs, "runs_per_hour": runs_per_hour}
+        platforms = {
+            "parallel_runs": self.org_parallel_runs,
+            "runs_per_hour": self.org_runs_per_hour,
+        }
+        said = {name: value for name, value in own.items() if value is not None}
+        return Quota(**(platforms | said))
 
     def own_endpoints(self) -> list[tuple[str, int]]:
         """Returns host and port of the platform's own services, which no connection may reach."""

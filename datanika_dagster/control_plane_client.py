@@ -21,6 +21,7 @@ from datanika_dagster.errors import (
 from datanika_dagster.settings import Settings
 from datanika_manifest import code_location
 from datanika_manifest.code_location import CodeLocation
+from datanika_manifest.quotas import Quotas
 
 BASE_PATH = "/internal/v1"
 TIMEOUT_SECONDS = 10.0
@@ -201,6 +202,15 @@ class ControlPlaneClient:
             ControlPlaneRefused: This process may not ask.
         """
         return Seal.model_validate(self._request("GET", "/seal")).state != "unsealed"
+
+    def quotas(self) -> Quotas:
+        """Returns what orgs may run, as the launcher.
+
+        Raises:
+            ControlPlaneUnreachable: No answer.
+            ControlPlaneRefused: This process may not ask.
+        """
+        return Quotas.model_validate(self._request("GET", "/quotas"))
 
     def session(self) -> Session:
         """Returns who the caller's forwarded headers belong to.

@@ -65,3 +65,9 @@ class RunRefused(ExecutionError):
     """A run may not be stored or started as asked."""
 
     code = "run.refused"
+
+
+class QuotaExceeded(RunRefused):
+    """The org has started as many runs within the hour as it may; later it may again."""
+
+    code = "run.quota_exceeded"

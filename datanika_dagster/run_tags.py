@@ -1,6 +1,6 @@
 """What the tags of a new run may say. Who launches a run writes its tags, so each is a wish or a claim.
 
-Dagster itself acts on some of them: it sorts the queue of all organizations by one, and follows others
+Dagster itself acts on some of them: it sorts the queue by one, and follows others
 to runs and backfills of anybody (docs/decisions/0131-tags-of-a-new-run.md).
 """
 
@@ -55,8 +55,8 @@ BACKFILL_TAGS: Final = (BACKFILL_ID_TAG, PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_I
 """They name a backfill, which must be one of the same organization."""
 
 BOUNDS: Final[Mapping[str, range]] = {
-    # The queue is one for all: nobody comes before the others, but a run may come behind them.
-    PRIORITY_TAG: range(-10, 1),
+    # Orgs take turns (`launcher/fair_turns.py`): it counts among the runs of one org alone.
+    PRIORITY_TAG: range(-10, 11),
     MAX_RETRIES_TAG: range(4),
 }
 """What may be wished for; what is beyond is brought to the nearest."""

@@ -25,9 +25,10 @@ from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError
 
-from datanika_dagster import run_progress, run_signals, run_tags, settings
+from datanika_dagster import quotas, run_progress, run_signals, run_tags, settings
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
+from datanika_dagster.row_security.quota_tables import QUOTA_TABLES
 from datanika_manifest.names import org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 
@@ -55,6 +56,7 @@ class StampingRunStorage(PostgresRunStorage):
 
         Raises:
             RunRefused: It claims a parent or root run of another org.
+            QuotaExceeded: The org has started as many runs within the hour as it may.
             DagsterRunAlreadyExists: There is a run of that id.
         """
         org = _org_of(dagster_run)
@@ -162,7 +164,7 @@ class StampingRunStorage(PostgresRunStorage):
         """Makes Dagster's tables and ours beside them."""
         super()._init_db()
         with self.connect() as connection:
-            for statement in OWNER_TABLES:
+            for statement in (*OWNER_TABLES, *QUOTA_TABLES):
                 connection.execute(db.text(statement))
 
     def _go_on(self, run_id: str, event: DagsterEvent, at: datetime) -> None:
@@ -202,6 +204,8 @@ class StampingRunStorage(PostgresRunStorage):
         with self.connect() as shared:
             connection = shared.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
+                if org:
+                    quotas.take(connection, org)
                 try:
                     connection.execute(RunsTable.insert().values(**values))
                 except IntegrityError as error:

@@ -15,7 +15,9 @@ import httpx
 from control_plane.core.errors import InvalidState, NotFound, Unavailable, Upstream
 from control_plane.core.trust import public_authorities
 from control_plane.runs import queries
+from control_plane.runs.errors import QuotaExceeded
 from datanika_manifest.names import location_name, org_of_location
+from datanika_manifest.quotas import QUOTA_EXCEEDED, retry_after_seconds
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 
 # How Dagster's errors name what its driver says (psycopg2).
@@ -25,6 +27,9 @@ TIMEOUT_SECONDS = 20.0
 ALL_ASSETS_JOB = "__ASSET_JOB"
 REPOSITORY = "__repository__"
 SCHEDULE_TAG = "dagster/schedule_name"
+PRIORITY_TAG = "dagster/priority"
+# Where the quota allows no run at all nobody knows when it will.
+_ASK_AGAIN_SECONDS: Final = 3600
 MAXIMUM_LOG_PAGE = 1000
 
 
@@ -131,11 +136,20 @@ class DagsterClient:
                 loaded[org] = _server_id(entry["versionKey"])
         return loaded
 
-    def launch(self, org: str, asset_keys: Sequence[Sequence[str]], launch_id: int) -> str:
+    def launch(
+        self, org: str, asset_keys: Sequence[Sequence[str]], launch_id: int, priority: int = 0
+    ) -> str:
         """Starts a run of these assets and returns its id.
+
+        Args:
+            org: Whose.
+            asset_keys: What is to run.
+            launch_id: By which the run is found again.
+            priority: Among the org's own queued runs; the highest starts first.
 
         Raises:
             NotLoaded: Dagster does not know the location or one of the assets (yet).
+            QuotaExceeded: The org has started as many as it may; there is no run.
             LaunchOutcomeUnknown: Dagster did not answer; `find_launched` tells later.
             Upstream: Dagster refused.
         """
@@ -145,11 +159,14 @@ class DagsterClient:
             "repositoryLocationName": location_name(org),
             "assetSelection": [{"path": list(key)} for key in asset_keys],
         }
+        tags = {LAUNCH_TAG: launch_id} | ({PRIORITY_TAG: priority} if priority else {})
         params = {
             "selector": selector,
             "runConfigData": "{}",
             "mode": "default",
-            "executionMetadata": {"tags": [{"key": LAUNCH_TAG, "value": str(launch_id)}]},
+            "executionMetadata": {
+                "tags": [{"key": key, "value": str(value)} for key, value in tags.items()]
+            },
         }
         try:
             answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
@@ -257,8 +274,17 @@ class DagsterClient:
             raise Upstream("Dagster refused a query of the control plane.")
         answer = cast("dict[str, Any]", body["data"][field])
         if answer["__typename"] == "PythonError":
+            if answer.get("className") == QUOTA_EXCEEDED:
+                raise _quota_exceeded(str(answer["message"]))
             raise Upstream("Dagster failed to answer; its log has the reason.")
         return answer
+
+
+def _quota_exceeded(message: str) -> QuotaExceeded:
+    """Returns the error that a message of Dagster's is about: `module.Class: reason`."""
+    reason = message.partition(f"{QUOTA_EXCEEDED}: ")[2].strip()
+    seconds = retry_after_seconds(reason) or _ASK_AGAIN_SECONDS
+    return QuotaExceeded(reason, retry_after_seconds=seconds)
 
 
 def _server_id(version_key: str) -> str:

@@ -106,10 +106,10 @@ class Launches:
                 raise NotFound(f"There is no {kind} {target_id}.")
         return self.launch([RunTarget(type=kind, id=target_id)])
 
-    def launch(self, targets: list[RunTarget]) -> RunSummary:
+    def launch(self, targets: list[RunTarget], priority: int = 0) -> RunSummary:
         """Launches a run and points to it."""
         with self._slots.take(self._caller.org_id):
-            run = self._launcher.launch(targets, self._key)
+            run = self._launcher.launch(targets, self._key, priority)
         self._response.headers["Location"] = f"/api/v1/orgs/{self._caller.org}/runs/{run.id}"
         return service.with_reason(RunSummary.model_validate(run), self._vault)
 
@@ -120,7 +120,7 @@ LaunchesDep = Annotated[Launches, Depends()]
 @router.post("/runs", status_code=202)
 def launch_run(body: RunCreate, launches: LaunchesDep) -> RunSummary:
     """Launches one run of several targets, or of everything that is published."""
-    return launches.launch(body.targets)
+    return launches.launch(body.targets, body.priority)
 
 
 @router.post("/uploads/{upload_id}/runs", status_code=202)

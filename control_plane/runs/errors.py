@@ -1,6 +1,6 @@
 """Why a run was not launched."""
 
-from control_plane.core.errors import Conflict, Invalid
+from control_plane.core.errors import Conflict, Invalid, Throttled
 
 
 class LaunchInProgress(Conflict):
@@ -14,3 +14,9 @@ class IdempotencyKeyReused(Invalid):
     """The `Idempotency-Key` was used for another body."""
 
     code = "idempotency_key_reused"
+
+
+class QuotaExceeded(Throttled):
+    """The organization has started as many runs within the hour as it may."""
+
+    code = "quota_exceeded"

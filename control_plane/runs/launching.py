@@ -62,14 +62,18 @@ class RunLauncher:
         self._dagster = dagster
         self._caller = caller
 
-    def launch(self, targets: Sequence[RunTarget], idempotency_key: str | None) -> Run:
+    def launch(
+        self, targets: Sequence[RunTarget], idempotency_key: str | None, priority: int = 0
+    ) -> Run:
         """Launches a run of `targets`, or of everything where there are none.
 
         Args:
             targets: What is to run.
             idempotency_key: The same key leads to one run, however often it is sent.
+            priority: Among the org's own queued runs.
 
         Raises:
+            QuotaExceeded: The org has started as many runs within the hour as it may.
             NotPublished: A target is not in the current manifest.
             NotLoaded: Dagster did not load that manifest in time.
             LaunchInProgress: Another request with the key is at it.
@@ -77,12 +81,14 @@ class RunLauncher:
             Unavailable: Dagster does not answer.
         """
         body = [target.model_dump() for target in targets]
-        wish = self._record_wish(body, idempotency_key)
+        wish = self._record_wish(body, priority, idempotency_key)
         if isinstance(wish, Run):
             return wish
         try:
             wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
-            run_id = self._dagster.launch(self._caller.org, wish.asset_keys, wish.launch_id)
+            run_id = self._dagster.launch(
+                self._caller.org, wish.asset_keys, wish.launch_id, priority
+            )
         except LaunchOutcomeUnknown:
             # It may have started: the wish stays, so that the key cannot start another one.
             raise
@@ -91,8 +97,11 @@ class RunLauncher:
             raise
         return self._record_run(run_id, wish, body)
 
-    def _record_wish(self, body: list[Any], idempotency_key: str | None) -> "_Wish | Run":
-        body_sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    def _record_wish(
+        self, body: list[Any], priority: int, idempotency_key: str | None
+    ) -> "_Wish | Run":
+        wanted = json.dumps([body, priority], sort_keys=True)
+        body_sha256 = hashlib.sha256(wanted.encode()).hexdigest()
         with transaction(self._factory, self._caller.org_id) as session:
             launches = LaunchRepository(session, self._caller.org_id)
             if idempotency_key is not None:

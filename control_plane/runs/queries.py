@@ -19,7 +19,7 @@ mutation LaunchRun($params: ExecutionParams!) {
     ... on PipelineNotFoundError { message }
     ... on RunConflict { message }
     ... on UnauthorizedError { message }
-    ... on PythonError { message }
+    ... on PythonError { message className }
     ... on RunConfigValidationInvalid { errors { message } }
   }
 }

@@ -25,6 +25,12 @@ class RunCreate(BaseModel):
     targets: list[RunTarget] = Field(
         default_factory=list["RunTarget"], description="Everything that is published, when empty."
     )
+    priority: int = Field(
+        default=0,
+        ge=-10,
+        le=10,
+        description="Among the organization's own queued runs; the highest starts first.",
+    )
 
 
 class RunAsset(BaseModel):

@@ -25,13 +25,22 @@ from control_plane.core.database import (
 
 
 class Organization(IdMixin, TimestampMixin, VersionMixin, SoftDeleteMixin, Base):
-    """A tenant. Its slug is immutable: asset keys, code locations and URLs carry it."""
+    """A tenant. Its slug is immutable: asset keys, code locations and URLs carry it.
+
+    Without a quota of its own it has the platform's.
+    """
 
     __tablename__ = "organizations"
+    __table_args__ = (
+        CheckConstraint("parallel_runs >= 0", name="parallel_runs_countable"),
+        CheckConstraint("runs_per_hour >= 0", name="runs_per_hour_countable"),
+    )
 
     slug: Mapped[str] = mapped_column(String(63), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     is_suspended: Mapped[bool] = mapped_column(default=False)
+    parallel_runs: Mapped[int | None]
+    runs_per_hour: Mapped[int | None]
 
 
 class OrgScoped:

@@ -48,6 +48,8 @@ class PlatformOrg:
     is_suspended: bool
     created_at: datetime
     deleted_at: datetime | None
+    parallel_runs: int | None
+    runs_per_hour: int | None
 
 
 def create_organization(session: Session, vault: Vault, name: str) -> Organization:
@@ -141,6 +143,17 @@ def get_active_org(session: Session, slug: str) -> ActiveOrg:
     return ActiveOrg(row.org_id, row.slug)
 
 
+def list_quotas(session: Session) -> list[tuple[str, int | None, int | None]]:
+    """Returns the slug, the runs at once and the runs per hour of each org with a quota of its own."""
+    rows = session.execute(
+        text(
+            "SELECT slug, parallel_runs, runs_per_hour FROM all_orgs()"
+            " WHERE num_nonnulls(parallel_runs, runs_per_hour) > 0"
+        )
+    )
+    return [(row.slug, row.parallel_runs, row.runs_per_hour) for row in rows]
+
+
 def page_platform_orgs(session: Session, after_id: int | None, limit: int) -> Sequence[PlatformOrg]:
     """Returns orgs by id, suspended and deleted ones too, those after `after_id`."""
     rows = session.execute(
@@ -166,7 +179,14 @@ def get_platform_org(session: Session, slug: str) -> PlatformOrg:
 
 def _platform_org(row: Row[Any]) -> PlatformOrg:
     return PlatformOrg(
-        row.org_id, row.slug, row.name, row.is_suspended, row.created_at, row.deleted_at
+        id=row.org_id,
+        slug=row.slug,
+        name=row.name,
+        is_suspended=row.is_suspended,
+        created_at=row.created_at,
+        deleted_at=row.deleted_at,
+        parallel_runs=row.parallel_runs,
+        runs_per_hour=row.runs_per_hour,
     )
 
 

@@ -1,7 +1,7 @@
 """Cron schedules. Ticks are the daemon's; what runs is a plain selection of assets.
 
-A tick queues nothing while the schedule's run before it is unfinished, and nothing for a time that is
-long past: the daemon makes up for the latest one alone of those that it has missed
+A tick queues nothing while the schedule's run before it is unfinished, nothing that the org's quota does
+not allow, and nothing for a time that is long past: the daemon makes up for the latest one alone of those that it has missed
 (docs/decisions/0109-ticks-survive.md).
 """
 
@@ -14,6 +14,8 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
 
+from datanika_dagster import quotas
+from datanika_dagster.storage import StampingRunStorage
 from datanika_manifest.automation import Schedule
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
@@ -67,9 +69,16 @@ def _tick_of(name: str, org: str) -> Callable[[dg.ScheduleEvaluationContext], An
         late = _skipped_as_late(due_at)
         if late is None and (run_ids := context.instance.get_run_ids(unfinished, limit=1)):
             return dg.SkipReason(f"The schedule's run {run_ids[0]} has not finished yet.")
-        return late or dg.RunRequest()
+        return late or _skipped_by_quota(context.instance, org) or dg.RunRequest()
 
     return tick
+
+
+def _skipped_by_quota(instance: dg.DagsterInstance, org: str) -> dg.SkipReason | None:
+    storage = instance.run_storage
+    # In somebody else's Dagster there are no quotas.
+    reason = quotas.refusal(storage, org) if isinstance(storage, StampingRunStorage) else None
+    return dg.SkipReason(reason) if reason else None
 
 
 def _skipped_as_late(due_at: datetime) -> dg.SkipReason | None:

@@ -3,9 +3,11 @@
 A run that was started then could get no credentials. It stays queued instead, keeps its place, uses up
 none of its attempts and says once in its own log what it waits for
 (docs/decisions/0076-runs-wait-while-sealed.md). A launch holds up no other
-(docs/decisions/0110-the-queue-is-told.md).
+(docs/decisions/0110-the-queue-is-told.md). Orgs take turns
+(docs/decisions/0153-orgs-take-turns.md).
 """
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,16 +16,22 @@ from typing import Any
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events import EngineEventData
 from dagster._core.instance.config import ConcurrencyConfig
+from dagster._core.run_coordinator.queued_run_coordinator import RunQueueConfig
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._daemon.daemon import DaemonIterator
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
     QueuedRunCoordinatorDaemon,
 )
 
-from datanika_dagster.launcher import stranded_runs
+from datanika_dagster.launcher import fair_turns, quota_knowledge, stranded_runs
+from datanika_dagster.launcher.fair_turns import Turns
 from datanika_dagster.launcher.launches import Launches
+from datanika_dagster.launcher.pool_room import PoolRoom
+from datanika_dagster.launcher.quota_knowledge import QuotaKnowledge
 from datanika_dagster.launcher.seal_knowledge import Seal, SealKnowledge, ask_control_plane
 from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
+from datanika_dagster.storage import StampingRunStorage
+from datanika_manifest.names import location_name
 from datanika_manifest.run_records import WAITS_FOR_UNLOCK
 
 STRANDED_SECONDS = 5.0
@@ -45,6 +53,8 @@ class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
         self._told: set[str] = set()
         self._launches = Launches()
         self._next_recovery = 0.0
+        self._turns = Turns()
+        self._quotas = QuotaKnowledge(quota_knowledge.ask_control_plane)
 
     def run_iteration(
         self, workspace_process_context: Any, fixed_iteration_time: float | None = None
@@ -57,6 +67,9 @@ class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
             yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
         elif now is Seal.SEALED:
             yield from self._tell_waiting_runs(workspace_process_context.instance)
+        storage = workspace_process_context.instance.run_storage
+        if isinstance(storage, StampingRunStorage):
+            self._quotas.look(storage)
 
     def _dequeue_runs_iter_threaded(
         self,
@@ -77,6 +90,33 @@ class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
             workspace_process_context.instance,
             {run.run_id: partial(dequeue, run) for run in runs_to_dequeue},
         )
+
+    def _get_runs_to_dequeue(
+        self,
+        instance: DagsterInstance,
+        concurrency_config: ConcurrencyConfig,
+        fixed_iteration_time: float | None,
+    ) -> list[DagsterRun]:
+        storage, queue = instance.run_storage, concurrency_config.run_queue_config
+        if not isinstance(storage, StampingRunStorage) or queue is None:
+            return super()._get_runs_to_dequeue(instance, concurrency_config, fixed_iteration_time)
+        active = self._get_in_progress_run_records(instance)
+        most = self._quotas.parallel_runs
+        places = (_most(queue) if most is None else most) - len(active)
+        if places <= 0:
+            return []
+        room = PoolRoom(instance, concurrency_config, active)
+        now = fixed_iteration_time or time.time()
+        lines = [
+            line
+            for line in fair_turns.lines_of(storage)
+            if not self._is_location_pausing_dequeues(location_name(line.org), now)
+        ]
+
+        def candidates(org: str) -> Iterator[DagsterRun]:
+            return room.startable(fair_turns.pages_of(instance, storage, org))
+
+        return self._turns.choose(lines, places, candidates)
 
     def _get_in_progress_run_records(self, instance: DagsterInstance) -> Sequence[RunRecord]:
         records = super()._get_in_progress_run_records(instance)
@@ -117,6 +157,11 @@ class SealedRunQueue(SignalledDaemon, QueuedRunCoordinatorDaemon):
                     data = EngineEventData(metadata={"waiting_for": "unlock"})
                     instance.report_engine_event(WAITS_FOR_UNLOCK, run, data)
             yield None
+
+
+def _most(queue: RunQueueConfig) -> int:
+    """Returns how many runs may have a place; Dagster's -1 means any number."""
+    return queue.max_concurrent_runs if queue.max_concurrent_runs >= 0 else sys.maxsize
 
 
 def _queued_runs(instance: DagsterInstance, page_size: int) -> Iterator[DagsterRun]:

@@ -29,6 +29,7 @@ from dagster._daemon.daemon import DaemonIterator
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
+from datanika_dagster import quotas
 from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
 
 LATELY: Final = timedelta(minutes=15)
@@ -80,7 +81,9 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
             try:
                 run = _marked(workspace_context.instance, record)
                 if should_retry(run, workspace_context.instance):
-                    retry_run(run, workspace_context)
+                    # It was started, and counted, before: nobody asked for one run more.
+                    with quotas.without_limit():
+                        retry_run(run, workspace_context)
             except _PASSING as error:
                 logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from datanika_dagster.row_security.owners import BACKFILL, OWNER_TABLES
+from datanika_dagster.row_security.quota_tables import QUOTA_TABLES
 from datanika_dagster.row_security.run_rules import (
     IS_OWN_KEY,
     IS_OWN_TAG,
@@ -86,6 +87,7 @@ def statements(owner: str, provisioner: str) -> Iterator[str]:
         if not _PLAIN_NAME.fullmatch(name):
             raise ValueError(f"the role name {name!r} is not lower-case letters, digits and _")
     yield from OWNER_TABLES
+    yield from QUOTA_TABLES
     yield from _FUNCTIONS
     yield from _schema_grants(provisioner)
     for name, table in TABLES.items():
@@ -116,6 +118,9 @@ def _schema_grants(provisioner: str) -> Iterator[str]:
     yield from _policy("datanika.run_claims", "own", f"FOR SELECT TO {RUNS}", owned)
     yield from _policy("datanika.run_claims", "claim", f"FOR INSERT TO {RUNS}", "", owned)
     yield f"GRANT SELECT, INSERT ON datanika.run_claims TO {RUNS}"
+    for name, visible in (("quotas", "org IN (({org}), '')"), ("launches", "org = ({org})")):
+        yield from _policy(f"datanika.{name}", "own", f"FOR SELECT TO {READERS}", visible)
+        yield f"GRANT SELECT ON datanika.{name} TO {READERS}"
 
 
 def _of_table(name: str, table: Table) -> Iterator[str]:

@@ -35,10 +35,14 @@ def launch(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key never launches twice.")
     ] = None,
+    priority: Annotated[
+        int, typer.Option(min=-10, max=10, help="Among your own queued runs; the highest first.")
+    ] = 0,
 ) -> Any:
     """Launch what is published: everything, or the given uploads and models."""
     found = [find_target(session, text) for text in targets or []]
-    body = {"targets": [{"type": kind, "id": number} for kind, number in found]} if found else {}
+    targets_of_run = [{"type": kind, "id": number} for kind, number in found]
+    body = {"targets": targets_of_run, "priority": priority}
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     run = session.client.post(session.path(COLLECTION), body, headers=headers)
     return _followed(session, run["id"]) if follow else run

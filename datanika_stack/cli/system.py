@@ -32,6 +32,22 @@ def create_org(
     return session.client.post("/system/orgs", {"name": name, "owner_email": owner_email})
 
 
+@orgless_command(app, "quota")
+def set_quota(
+    session: Session,
+    slug: Slug,
+    parallel_runs: Annotated[
+        int | None, typer.Option(min=0, help="Runs at once; left out: the platform's setting.")
+    ] = None,
+    runs_per_hour: Annotated[
+        int | None, typer.Option(min=0, help="Runs that start within an hour; left out: likewise.")
+    ] = None,
+) -> Any:
+    """Set what an organization may run."""
+    body = {"parallel_runs": parallel_runs, "runs_per_hour": runs_per_hour}
+    return session.client.put(f"/system/orgs/{slug}/quota", body)
+
+
 @orgless_command(app, "suspend")
 def suspend(session: Session, slug: Slug) -> Any:
     """Suspend an organization: nobody gets in, nothing of it runs."""

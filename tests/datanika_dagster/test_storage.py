@@ -79,7 +79,7 @@ class TestStamp:
     @pytest.mark.parametrize(
         ("name", "wished", "kept"),
         [
-            ("dagster/priority", "1000000", "0"),
+            ("dagster/priority", "1000000", "10"),
             ("dagster/priority", "-3", "-3"),
             ("dagster/priority", "-99", "-10"),
             ("dagster/priority", "first", None),

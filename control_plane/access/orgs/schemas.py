@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from control_plane.access.permissions import Role
 from control_plane.core.etags import VersionedView
+from datanika_manifest.quotas import Quota
 
 OrgName = Annotated[
     str,
@@ -23,6 +24,7 @@ class OrgProfile(VersionedView):
     role: Role = Field(description="The caller's own; a key's creator's.")
     member_count: int
     is_suspended: bool
+    quota: Quota = Field(description="What it may run; the platform's operators set it.")
     created_at: datetime
 
 

@@ -1,18 +1,23 @@
 """`/api/v1/system/orgs`: organizations, for platform operators."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Depends
+
+from control_plane.access.caller import RequireService
 from control_plane.access.invitations.delivery import DeliveryDep
 from control_plane.access.invitations.endpoints import issued_view
 from control_plane.access.operators.endpoints import OperatingActor
 from control_plane.access.platform_orgs.schemas import (
+    OrgQuota,
     PlatformOrgCreate,
     PlatformOrgCreated,
     PlatformOrgView,
 )
 from control_plane.access.platform_orgs.service import PlatformOrgService
+from control_plane.access.sessions.tokens import ServiceClaims, ServiceRole
 from control_plane.core.database import transaction
-from control_plane.core.dependencies import SessionDep, SessionFactoryDep, VaultDep
+from control_plane.core.dependencies import SessionDep, SessionFactoryDep, SettingsDep, VaultDep
 from control_plane.core.pagination import (
     DEFAULT_LIMIT,
     CursorText,
@@ -22,8 +27,13 @@ from control_plane.core.pagination import (
     page_of,
 )
 from control_plane.core.restorations import RestorationsDep
+from control_plane.tenancy.service import list_quotas
+from datanika_manifest.quotas import Quotas
 
 router = APIRouter(prefix="/system/orgs", tags=["platform"])
+internal = APIRouter()
+
+Launcher = Annotated[ServiceClaims, Depends(RequireService(ServiceRole.LAUNCHER))]
 
 
 @router.get("")
@@ -55,6 +65,17 @@ def create_org(
     return PlatformOrgCreated(**view.model_dump(), invitation=issued_view(issued, link))
 
 
+@router.put("/{slug}/quota")
+def set_quota(
+    slug: str, body: OrgQuota, actor: OperatingActor, session: SessionDep
+) -> PlatformOrgView:
+    """Sets what an organization may run; the queue keeps to it within seconds."""
+    service = PlatformOrgService(session, actor)
+    return PlatformOrgView.model_validate(
+        service.set_quota(slug, body.parallel_runs, body.runs_per_hour)
+    )
+
+
 @router.post("/{slug}/suspend")
 def suspend_org(slug: str, actor: OperatingActor, session: SessionDep) -> PlatformOrgView:
     """Shuts an organization: nobody gets in and nothing starts; what runs may end."""
@@ -78,3 +99,13 @@ def restore_org(
     """Brings a deleted organization back; API keys, invitations and destroyed secrets do not."""
     service = PlatformOrgService(session, actor)
     return PlatformOrgView.model_validate(service.restore(slug, vault, restorations))
+
+
+@internal.get("/quotas")
+def get_quotas(launcher: Launcher, session: SessionDep, settings: SettingsDep) -> Quotas:
+    """Tells the queue of runs what each organization may run."""
+    return Quotas(
+        parallel_runs=settings.parallel_runs,
+        default=settings.quota(),
+        orgs={slug: settings.quota(*own) for slug, *own in list_quotas(session)},
+    )

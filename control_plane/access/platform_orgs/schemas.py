@@ -20,6 +20,19 @@ class PlatformOrgView(BaseModel):
     is_suspended: bool
     created_at: datetime
     deleted_at: datetime | None
+    parallel_runs: int | None = Field(description="Its own quota; null: the platform's.")
+    runs_per_hour: int | None = Field(description="Its own quota; null: the platform's.")
+
+
+class OrgQuota(BaseModel):
+    """What an organization may run; null: as much as the platform's settings say."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parallel_runs: int | None = Field(ge=0, le=1000, description="Runs at the same time.")
+    runs_per_hour: int | None = Field(
+        ge=0, le=1_000_000, description="Runs that start within any hour."
+    )
 
 
 class PlatformOrgCreate(BaseModel):

@@ -82,6 +82,23 @@ class PlatformOrgService:
         """
         return self._set_suspended(slug, is_suspended=False)
 
+    def set_quota(
+        self, slug: str, parallel_runs: int | None, runs_per_hour: int | None
+    ) -> Organization:
+        """Sets what an org may run; None is what the platform's settings say.
+
+        Raises:
+            NotFound: No org has this slug.
+        """
+        row = self._lock(slug)
+        old = {"parallel_runs": row.parallel_runs, "runs_per_hour": row.runs_per_hour}
+        new = {"parallel_runs": parallel_runs, "runs_per_hour": runs_per_hour}
+        if new != old:
+            row.parallel_runs, row.runs_per_hour = parallel_runs, runs_per_hour
+            self._session.flush()
+            self._record("set_quota", row, old=old, new=new)
+        return row
+
     def restore(self, slug: str, vault: Vault, restorations: Restorations) -> Organization:
         """Brings a deleted org back, with its members, and without what ended for ever.
 

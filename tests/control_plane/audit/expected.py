@@ -115,6 +115,8 @@ ENTRIES: dict[str, list[Left]] = {
         + _platform(action, "organization", old=True, new=True)
         for action in ("suspend", "restore")
     },
+    "PUT /api/v1/system/orgs/{slug}/quota": _org("set_quota", "organization", old=True, new=True)
+    + _platform("set_quota", "organization", old=True, new=True),
     "POST /api/v1/system/key-encryption-key/rotations": [
         Left(PLATFORM, "rotate", "key_encryption_key"),
         Left(PLATFORM, "rotation_completed", "key_encryption_key", new=True, actor_kind="system"),

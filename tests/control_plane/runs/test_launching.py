@@ -20,19 +20,22 @@ from control_plane.core.clock import utc_now
 from control_plane.core.database import enter_org, make_session_factory
 from control_plane.manifest.service import get_current_manifest
 from control_plane.runs.dagster import DagsterClient, LaunchOutcomeUnknown, NotLoaded
-from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
+from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress, QuotaExceeded
 from control_plane.runs.launching import LAUNCH_TIMEOUT, RunLauncher
 from control_plane.runs.models import Launch, Run
 from control_plane.runs.reconciliation import RunReconciler
 from control_plane.runs.schemas import RunTarget
+from datanika_manifest.quotas import refusal
 from tests.control_plane.runs.test_authorization import make_manifest
+
+QUOTA = refusal(2, utc_now() + timedelta(seconds=90), utc_now())
 
 
 class FlakyDagster:
     """Dagster's answers to a launch, with an ending of one's choice.
 
     Attributes:
-        ending: `answer`, `die_after_start`, `die_before_start` or `refuse`.
+        ending: `answer`, `die_after_start`, `die_before_start`, `refuse` or `quota`.
         runs: What was started: launch id → run id.
         statuses: By run id; queued where it says nothing.
     """
@@ -80,6 +83,10 @@ class FlakyDagster:
         return {"runsOrError": {"__typename": "Runs", "results": found}}
 
     def launch(self, launch_id: str) -> dict | None:
+        if self.ending == "quota":
+            message = f"datanika_dagster.errors.QuotaExceeded: {QUOTA}\n"
+            error = {"__typename": "PythonError", "message": message, "className": "QuotaExceeded"}
+            return {"launchRun": error}
         if self.ending == "refuse":
             return {"launchRun": {"__typename": "InvalidSubsetError", "message": "no"}}
         if self.ending == "die_before_start":
@@ -214,8 +221,18 @@ def test_a_refused_launch_leaves_nothing_behind(launcher, flaky, session, member
     assert launches(session, member.org.id) == []
 
 
+def test_a_launch_beyond_the_quota_says_when_to_come_back(launcher, flaky, session, member):
+    flaky.ending = "quota"
+    with pytest.raises(QuotaExceeded, match="has started 2 runs within an hour") as error:
+        launcher.launch(TARGETS, "key")
+    assert 88 <= error.value.retry_after_seconds <= 90
+    assert launches(session, member.org.id) == [], "the key can be used again"
+
+
 def test_a_key_belongs_to_one_body(launcher):
     launcher.launch(TARGETS, "key")
+    with pytest.raises(IdempotencyKeyReused):
+        launcher.launch(TARGETS, "key", priority=1)
     with pytest.raises(IdempotencyKeyReused):
         launcher.launch([], "key")
 

@@ -28,7 +28,16 @@ RESULTS = {
         "creator_role",
     },
     "active_orgs": {"org_id", "slug"},
-    "all_orgs": {"org_id", "slug", "name", "is_suspended", "created_at", "deleted_at"},
+    "all_orgs": {
+        "org_id",
+        "slug",
+        "name",
+        "is_suspended",
+        "created_at",
+        "deleted_at",
+        "parallel_runs",
+        "runs_per_hour",
+    },
     "data_key_counts": {"key_encryption_key_id", "data_keys"},
 }
 # The only modules that call them. Whose memberships are looked up is never what a request says:

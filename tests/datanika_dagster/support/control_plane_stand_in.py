@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from datanika_manifest.code_location import CodeLocation
+from datanika_manifest.quotas import Quotas
 
 OPERATOR_COOKIE = "datanika_session=operator"
 MEMBER_COOKIE = "datanika_session=member"
@@ -39,6 +40,7 @@ class ControlPlaneStandIn:
     refuses_seal: bool = False
     seal_seconds: float = 0.0
     sessions_asked: int = 0
+    quotas: Quotas = field(default_factory=Quotas)
     port: int = 0
 
     @property
@@ -64,9 +66,15 @@ class ControlPlaneStandIn:
                 return self._shell_token(headers.get("X-API-Key"), body)
             case ("POST", ["task-tokens", "redeem"]):
                 return self._redeem(headers.get("Authorization", "").removeprefix("Bearer "))
-            case ("GET", ["seal"]):
+        return self._about_the_platform(method, path, headers)
+
+    def _about_the_platform(self, method: str, path: str, headers: Any) -> tuple[int, Any]:
+        match (method, path.removeprefix("/internal/v1/")):
+            case ("GET", "quotas"):
+                return 200, self.quotas.model_dump()
+            case ("GET", "seal"):
                 return self._seal()
-            case ("GET", ["session"]):
+            case ("GET", "session"):
                 return self._session(headers)
         return 404, {"detail": f"No such route: {path}"}
 

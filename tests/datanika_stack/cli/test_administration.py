@@ -197,6 +197,8 @@ class TestOperators:
         operator.json("system", "suspend", slug)
         assert operator.json("system", "rotate-org", slug)["remaining"] == 0
         operator.json("system", "resume", slug)
+        limited = operator.json("system", "quota", slug, "--runs-per-hour", "7")
+        assert (limited["parallel_runs"], limited["runs_per_hour"]) == (None, 7)
         assert slug in [row["slug"] for row in operator.json("system", "orgs", "--limit", "10000")]
         actions = [row["action"] for row in operator.json("system", "audit", "list")]
         assert actions

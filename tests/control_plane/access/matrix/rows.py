@@ -155,6 +155,7 @@ ROWS: dict[str, Row] = {
     "DELETE /api/v1/system/operators/{user_id}": Row(a.operator),
     "GET /api/v1/system/orgs": Row(),
     "POST /api/v1/system/orgs": Row(body={"name": "New", "owner_email": "new@example.com"}),
+    "PUT /api/v1/system/orgs/{slug}/quota": Row(a.org, {"parallel_runs": 2, "runs_per_hour": None}),
     "POST /api/v1/system/orgs/{slug}/suspend": Row(a.org),
     "POST /api/v1/system/orgs/{slug}/resume": Row(a.org),
     "POST /api/v1/system/orgs/{slug}/restore": Row(a.deleted_org),
@@ -179,6 +180,7 @@ ROWS: dict[str, Row] = {
     "GET /api/v1/system/audit/export": Row(),
     # The platform's own processes
     "GET /internal/v1/seal": Row(),
+    "GET /internal/v1/quotas": Row(),
     "GET /internal/v1/locations": Row(),
     "GET /internal/v1/orgs/{org}/manifest": Row(o.manifest),
     "GET /internal/v1/orgs/{org}/manifests/{sha256}": Row(o.manifest),

@@ -72,6 +72,7 @@ class TestProfile:
             "role": "owner",
             "member_count": 2,
             "is_suspended": False,
+            "quota": {"parallel_runs": 4, "runs_per_hour": 1000},
             "version": 1,
         }
         assert answer.headers["ETag"] == '"1"'

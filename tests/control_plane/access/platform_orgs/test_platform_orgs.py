@@ -5,6 +5,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from control_plane.access.sessions.tokens import ServiceRole
 from control_plane.core.database import enter_org
 from control_plane.core.errors import Sealed
 from control_plane.core.mail import Mailer
@@ -184,3 +185,48 @@ class TestRestore:
         anonymous.post(f"{one}/restore", headers=operator)
         state = client.get(f"/api/v1/orgs/{client.org}/warehouse").json()["state"]
         assert state == "pending"
+
+
+class TestQuota:
+    def test_is_set_told_and_taken_back(self, app, client, anonymous, operator, session, member):
+        path = f"{PATH}/{member.org.slug}/quota"
+        org = f"/api/v1/orgs/{member.org.slug}"
+        token = app.state.signer.service_token(ServiceRole.LAUNCHER)
+        launcher = {"Authorization": f"Bearer {token}"}
+        platforms = client.get(org).json()["quota"]
+        body = {"parallel_runs": 0, "runs_per_hour": None}
+        answer = anonymous.put(path, headers=operator, json=body)
+        assert (answer.status_code, answer.json()["parallel_runs"]) == (200, 0)
+        own = {"parallel_runs": 0, "runs_per_hour": platforms["runs_per_hour"]}
+        assert client.get(org).json()["quota"] == own
+        told = anonymous.get("/internal/v1/quotas", headers=launcher).json()
+        assert told["default"] == platforms
+        assert told["orgs"][member.org.slug] == own
+        taken_back = {"parallel_runs": None, "runs_per_hour": None}
+        for _ in range(2):
+            assert anonymous.put(path, headers=operator, json=taken_back).status_code == 200
+        told = anonymous.get("/internal/v1/quotas", headers=launcher).json()
+        assert member.org.slug not in told["orgs"]
+        session.commit()
+        enter_org(session, member.org.id)
+        for table in ("audit_entries", "platform_audit_entries"):
+            assert entries(session, table, member.org.id) == [
+                ("set_quota", taken_back, body),
+                ("set_quota", body, taken_back),
+            ]
+
+    def test_is_not_for_owners(self, client: TestClient):
+        body = {"parallel_runs": 50, "runs_per_hour": 50}
+        assert client.put(f"{PATH}/{client.org}/quota", json=body).status_code == 403
+
+    def test_is_not_for_other_processes(self, app, anonymous):
+        token = app.state.signer.service_token(ServiceRole.GATEWAY)
+        headers = {"Authorization": f"Bearer {token}"}
+        assert anonymous.get("/internal/v1/quotas", headers=headers).status_code == 403
+
+    @pytest.mark.parametrize(
+        "body", [{"parallel_runs": -1, "runs_per_hour": 1}, {"parallel_runs": 1}, {}]
+    )
+    def test_refuses_the_rest(self, anonymous, operator, member, body):
+        path = f"{PATH}/{member.org.slug}/quota"
+        assert anonymous.put(path, headers=operator, json=body).status_code == 422
