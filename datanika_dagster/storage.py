@@ -6,7 +6,7 @@ who can launch a run can also set tags. What row-level security goes by is a tab
 written in the same transaction as the run (`row_security/`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -14,22 +14,31 @@ import sqlalchemy as db
 from dagster import DagsterEvent, DagsterEventType, DagsterRun
 from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.remote_origin import RemoteRepositoryOrigin
-from dagster._core.storage.dagster_run import RunsFilter
-from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.runs.schema import (
+    BackfillTagsTable,
+    BulkActionsTable,
+    RunsTable,
+    RunTagsTable,
+)
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, RUN_FAILURE_REASON_TAG
 from dagster._serdes import ConfigurableClassData, serialize_value
-from dagster._time import get_current_datetime
+from dagster._time import datetime_from_timestamp, get_current_datetime
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError
 
-from datanika_dagster import quotas, run_progress, run_signals, run_tags, settings
+from datanika_dagster import quotas, run_origins, run_progress, run_signals, run_tags
 from datanika_dagster.errors import RunRefused
-from datanika_dagster.row_security.owners import OWN_RUN, OWN_SNAPSHOT, OWNER_TABLES
+from datanika_dagster.row_security.owners import (
+    BACKFILLS_OF,
+    OWN_BACKFILL,
+    OWN_RUN,
+    OWN_SNAPSHOT,
+    OWNER_TABLES,
+    RUNS_OF,
+)
 from datanika_dagster.row_security.quota_tables import QUOTA_TABLES
-from datanika_manifest.names import org_of_location
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 
 
@@ -59,7 +68,7 @@ class StampingRunStorage(PostgresRunStorage):
             QuotaExceeded: The org has started as many runs within the hour as it may.
             DagsterRunAlreadyExists: There is a run of that id.
         """
-        org = _org_of(dagster_run)
+        org = run_origins.org_of_run(dagster_run)
         self._check_lineage(dagster_run, org)
         tags = run_tags.of_new_run(dagster_run, org)
         self._drop_foreign_backfills(tags, org)
@@ -143,6 +152,20 @@ class StampingRunStorage(PostgresRunStorage):
             found = connection.execute(db.text(run_progress.IS_CLAIMED_BY_ANOTHER), values)
             return found.first() is not None
 
+    def owned(self, question: str, ids: Collection[str], org: str | None) -> set[str]:
+        """Returns which of the ids are an org's.
+
+        Args:
+            question: One of those in `row_security/owners.py`.
+            ids: Of runs, backfills or snapshots.
+            org: Its slug; None has nothing.
+        """
+        if org is None:
+            return set()
+        with self.connect() as connection:
+            values = {"ids": sorted(ids), "org": org}
+            return {row[0] for row in connection.execute(db.text(question), values)}
+
     def has_run_stats_index_cols(self) -> bool:
         """Tells whether these columns are there; they stay, and each question reads the catalogue."""
         if not self._has_stats_columns:
@@ -157,8 +180,10 @@ class StampingRunStorage(PostgresRunStorage):
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Stores a backfill under the org of its code location or of all its assets."""
-        tags = run_tags.kept(partition_backfill.tags, _org_of_backfill(partition_backfill))
-        super().add_backfill(partition_backfill._replace(tags=tags))
+        org = run_origins.org_of_backfill(partition_backfill)
+        tags = run_tags.known(partition_backfill.tags, org)
+        self._drop_foreign_backfills(tags, org)
+        self._insert_backfill(partition_backfill._replace(tags=tags), org)
 
     def _init_db(self) -> None:
         """Makes Dagster's tables and ours beside them."""
@@ -207,30 +232,57 @@ class StampingRunStorage(PostgresRunStorage):
                 if org:
                     quotas.take(connection, org)
                 try:
-                    connection.execute(RunsTable.insert().values(**values))
+                    inserted = connection.execute(RunsTable.insert().values(**values))
                 except IntegrityError as error:
                     raise DagsterRunAlreadyExists from error
                 if tags:
                     rows = [{"run_id": run.run_id, "key": k, "value": v} for k, v in tags.items()]
                     connection.execute(RunTagsTable.insert(), rows)
                 if org:
-                    connection.execute(db.text(OWN_RUN), {"run_id": run.run_id, "org": org})
+                    (storage_id,) = inserted.inserted_primary_key or (None,)
+                    owned = {"run_id": run.run_id, "org": org, "storage_id": storage_id}
+                    connection.execute(db.text(OWN_RUN), owned)
                     for snapshot_id in sorted(snapshots):
                         owned = {"snapshot_id": snapshot_id, "org": org}
                         connection.execute(db.text(OWN_SNAPSHOT), owned)
 
+    def _insert_backfill(self, backfill: PartitionBackfill, org: str | None) -> None:
+        """Stores a backfill, its tags and its owner, or none of them.
+
+        As `SqlRunStorage.add_backfill` (dagster 1.13.27), which commits after each statement.
+        """
+        values = {
+            "key": backfill.backfill_id,
+            "status": backfill.status.value,
+            "timestamp": datetime_from_timestamp(backfill.backfill_timestamp),
+            "body": serialize_value(backfill),
+            "selector_id": backfill.selector_id,
+            "action_type": backfill.bulk_action_type.value,
+            "job_name": backfill.job_name,
+        }
+        tags = [
+            {"backfill_id": backfill.backfill_id, "key": key, "value": value}
+            for key, value in backfill.tags.items()
+        ]
+        with self.connect() as shared:
+            connection = shared.execution_options(isolation_level="READ COMMITTED")
+            with connection.begin():
+                inserted = connection.execute(BulkActionsTable.insert().values(**values))
+                if tags:
+                    connection.execute(BackfillTagsTable.insert(), tags)
+                if org:
+                    (storage_id,) = inserted.inserted_primary_key or (None,)
+                    owned = {"backfill_id": backfill.backfill_id, "org": org}
+                    connection.execute(db.text(OWN_BACKFILL), owned | {"storage_id": storage_id})
+
     def _drop_foreign_backfills(self, tags: dict[str, str], org: str | None) -> None:
         for name in run_tags.BACKFILL_TAGS:
-            backfill = self.get_backfill(tags[name]) if name in tags else None
-            if name in tags and (backfill is None or backfill.tags.get(ORG_TAG) != org):
+            if name in tags and not self.owned(BACKFILLS_OF, {tags[name]}, org):
                 del tags[name]
 
     def _check_lineage(self, run: DagsterRun, org: str | None) -> None:
         ancestors = {run_id for run_id in (run.parent_run_id, run.root_run_id) if run_id}
-        if not ancestors:
-            return
-        own = RunsFilter(run_ids=list(ancestors), tags={ORG_TAG: org} if org else {})
-        if org is None or self.get_runs_count(own) != len(ancestors):
+        if ancestors and self.owned(RUNS_OF, ancestors, org) != ancestors:
             raise RunRefused("The parent or root run is not one of this organization's runs.")
 
 
@@ -238,21 +290,3 @@ def _put_tag(connection: db.Connection, run_id: str, key: str, value: str) -> No
     of_tag = db.and_(RunTagsTable.c.run_id == run_id, RunTagsTable.c.key == key)
     if not connection.execute(RunTagsTable.update().where(of_tag).values(value=value)).rowcount:
         connection.execute(RunTagsTable.insert().values(run_id=run_id, key=key, value=value))
-
-
-def _org_of(run: DagsterRun) -> str | None:
-    if run.remote_job_origin:
-        return _org_of_repository(run.remote_job_origin.repository_origin)
-    # A run without an origin was made by this very process: a shell, which says whose it is.
-    return settings.read().org
-
-
-def _org_of_repository(origin: RemoteRepositoryOrigin) -> str | None:
-    return org_of_location(origin.code_location_origin.location_name)
-
-
-def _org_of_backfill(backfill: PartitionBackfill) -> str | None:
-    if backfill.partition_set_origin:
-        return _org_of_repository(backfill.partition_set_origin.repository_origin)
-    orgs = {key.path[0] for key in backfill.asset_selection or ()}
-    return orgs.pop() if len(orgs) == 1 else None

@@ -1,4 +1,4 @@
-"""Whose a run and a snapshot are, and whose login is whose: the tables behind every policy.
+"""Whose a run, a backfill and a snapshot are, and whose login is whose: the tables of every policy.
 
 They are in a schema of their own, since those in `public` are Dagster's. The run storage writes
 them in the transaction that stores a run; orgs' logins read their own rows and write none.
@@ -15,6 +15,18 @@ OWNER_TABLES: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS run_owners_of_org ON datanika.run_owners (org, run_id)",
+    # The run's place in Dagster's order, so that an org's newest runs are one stretch of an index.
+    "ALTER TABLE datanika.run_owners ADD COLUMN IF NOT EXISTS storage_id bigint",
+    "CREATE INDEX IF NOT EXISTS run_owners_in_order ON datanika.run_owners (org, storage_id)",
+    """
+    CREATE TABLE IF NOT EXISTS datanika.backfill_owners (
+        backfill_id varchar(32) PRIMARY KEY REFERENCES public.bulk_actions (key) ON DELETE CASCADE,
+        org text NOT NULL,
+        storage_id bigint NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS backfill_owners_in_order"
+    " ON datanika.backfill_owners (org, storage_id)",
     # A snapshot is named by its content: two orgs may be planned with the same one.
     """
     CREATE TABLE IF NOT EXISTS datanika.snapshot_owners (
@@ -42,11 +54,26 @@ OWNER_TABLES: Final = (
 )
 """Makes the tables; Dagster's own are there. Can be repeated."""
 
-OWN_RUN: Final = "INSERT INTO datanika.run_owners (run_id, org) VALUES (:run_id, :org)"
+OWN_RUN: Final = (
+    "INSERT INTO datanika.run_owners (run_id, org, storage_id) VALUES (:run_id, :org, :storage_id)"
+)
+OWN_BACKFILL: Final = (
+    "INSERT INTO datanika.backfill_owners (backfill_id, org, storage_id)"
+    " VALUES (:backfill_id, :org, :storage_id)"
+)
 OWN_SNAPSHOT: Final = (
     "INSERT INTO datanika.snapshot_owners (snapshot_id, org) VALUES (:snapshot_id, :org)"
     " ON CONFLICT DO NOTHING"
 )
+
+RUNS_OF: Final = "SELECT run_id FROM datanika.run_owners WHERE org = :org AND run_id = ANY (:ids)"
+BACKFILLS_OF: Final = (
+    "SELECT backfill_id FROM datanika.backfill_owners WHERE org = :org AND backfill_id = ANY (:ids)"
+)
+SNAPSHOTS_OF: Final = (
+    "SELECT snapshot_id FROM datanika.snapshot_owners WHERE org = :org AND snapshot_id = ANY (:ids)"
+)
+"""Which of the ids are an org's."""
 
 BACKFILL: Final = (
     """
@@ -54,6 +81,16 @@ BACKFILL: Final = (
     SELECT run_id, min(value) FROM public.run_tags
     WHERE key = 'datanika/org' AND run_id IS NOT NULL
     GROUP BY run_id HAVING count(DISTINCT value) = 1
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    UPDATE datanika.run_owners AS owner SET storage_id = run.id FROM public.runs AS run
+    WHERE owner.storage_id IS NULL AND run.run_id = owner.run_id
+    """,
+    """
+    INSERT INTO datanika.backfill_owners (backfill_id, org, storage_id)
+    SELECT key, body::json -> 'tags' ->> 'datanika/org', id FROM public.bulk_actions
+    WHERE body::json -> 'tags' ->> 'datanika/org' IS NOT NULL
     ON CONFLICT DO NOTHING
     """,
     """

@@ -137,6 +137,9 @@ def existing_row(secured: Secured, table: str, of: Owned) -> dict[str, object]:
     is_once = table == "datanika.run_claims"
     row = fresh_row(table, make_owned(secured, of.org) if is_once else of)
     with secured.as_owner() as connection:
+        if table == "datanika.backfill_owners":
+            backfill = fresh_row("bulk_actions", of) | {"key": row["backfill_id"]}
+            insert(connection, "bulk_actions", backfill)
         insert(connection, table, row)
         if table == "snapshots":
             owner = {"snapshot_id": row["snapshot_id"], "org": of.org.org}
