@@ -22,6 +22,7 @@ from control_plane.dependencies import endpoints as dependencies
 from control_plane.dependencies.service import dependencies_using
 from control_plane.freshness import endpoints as freshness
 from control_plane.freshness.service import policies_using
+from control_plane.intents import endpoints as intents
 from control_plane.keys import endpoints as keys
 from control_plane.manifest import endpoints as manifest
 from control_plane.metadata import endpoints as metadata
@@ -73,6 +74,7 @@ INTERNAL_ROUTERS: list[APIRouter] = [
     platform_orgs.internal,
     manifest.internal,
     runs.internal,
+    intents.internal,
 ]
 ROOT_ROUTERS: list[APIRouter] = [system.router, oauth.root]
 # Run when a deleted org comes back.

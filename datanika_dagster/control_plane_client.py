@@ -74,6 +74,12 @@ class Seal(_Answer):
     state: str
 
 
+class AllowedIntent(_Answer):
+    """An intent that the control plane allows, with a launch for each of its runs."""
+
+    launch_ids: tuple[int, ...]
+
+
 class Session(_Answer):
     """Who a person's or a service's session is, and in which org a person works now, if any."""
 
@@ -97,6 +103,21 @@ class RunIntent:
     check_keys: list[dict[str, Any]] | None = None
     schedule: str | None = None
     launch_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DeclaredIntent:
+    """What a person is about to do in the Dagster UI, for the control plane to allow or refuse.
+
+    Attributes:
+        field: The mutation, of `datanika_manifest.intents`.
+        targets: What it is about, as `kind` and `id`.
+        launches: How many runs it launches.
+    """
+
+    field: str
+    targets: list[dict[str, str]]
+    launches: int = 0
 
 
 @cache
@@ -220,6 +241,19 @@ class ControlPlaneClient:
             ControlPlaneRefused: Nobody's: status 401.
         """
         return Session.model_validate(self._request("GET", "/session"))
+
+    def declare_intent(self, org: str, intent: DeclaredIntent) -> list[str]:
+        """Asks, as the gateway and for a person, whether something may be done.
+
+        Returns:
+            The launches that its runs come from.
+
+        Raises:
+            ControlPlaneUnreachable: No answer.
+            ControlPlaneRefused: It may not; `detail` says why.
+        """
+        answer = self._request("POST", f"/orgs/{org}/intents", vars(intent))
+        return [str(id_) for id_ in AllowedIntent.model_validate(answer).launch_ids]
 
     def _request(
         self,

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control_plane.audit.reading import is_recorded
 from control_plane.audit.service import Actor, AuditLog
-from control_plane.runs.models import Launch, Run, RunTrigger
+from control_plane.runs.models import Launch, Run
 from control_plane.runs.repository import LaunchRepository, RunRepository
 
 
@@ -42,10 +42,10 @@ def actor_of_launch(launch: Launch) -> Actor:
 
 
 def attribute(session: Session, row: Run, launch: Launch) -> None:
-    """Writes down who launched a run through the API."""
-    row.trigger, row.actor_name, row.targets = RunTrigger.API, launch.actor_name, launch.targets
+    """Writes down who launched a run through the API or in the Dagster UI."""
+    row.trigger, row.actor_name, row.targets = launch.trigger, launch.actor_name, launch.targets
     launch.run_id = row.id
-    new = {"trigger": RunTrigger.API, "targets": launch.targets}
+    new = {"trigger": launch.trigger, "targets": launch.targets}
     record_run(session, actor_of_launch(launch), row, new)
 
 

@@ -174,6 +174,27 @@ class RunLauncher:
             return run
 
 
+def note_ui_launch(session: Session, caller: Caller) -> Launch:
+    """Notes that somebody launches a run in the Dagster UI, which carries the launch's id.
+
+    Args:
+        session: Inside the org.
+        caller: Who launches.
+    """
+    launch = Launch(
+        org_id=caller.org_id,
+        body_sha256="",
+        targets=[],
+        trigger=RunTrigger.UI,
+        actor_kind=caller.actor.kind,
+        actor_id=caller.actor.id,
+        actor_name=caller.actor.name,
+        ip_address=caller.actor.ip_address,
+        request_id=caller.actor.request_id,
+    )
+    return LaunchRepository(session, caller.org_id).add(launch)
+
+
 def select_assets(location: CodeLocation, targets: Sequence[dict[str, Any]]) -> list[AssetKey]:
     """Returns the assets of the targets, or all where there are none.
 

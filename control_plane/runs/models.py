@@ -68,6 +68,7 @@ class Launch(OrgOwned, Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     body_sha256: Mapped[str] = mapped_column(String(64))
     targets: Mapped[list[Any]]
+    trigger: Mapped[str] = mapped_column(String(20), server_default="api", default=RunTrigger.API)
     actor_kind: Mapped[str] = mapped_column(String(20), server_default="system")
     actor_id: Mapped[int | None]
     actor_name: Mapped[str] = mapped_column(String(320))

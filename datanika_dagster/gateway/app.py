@@ -5,6 +5,7 @@ Run it with `uvicorn datanika_dagster.gateway.app:create_app --factory`.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from dagster import DagsterInstance
 from dagster_webserver.version import __version__
@@ -13,8 +14,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from datanika_dagster import settings
-from datanika_dagster.gateway.guard import PREFIX, Guard
+from datanika_dagster.gateway.guard import PREFIX, Guard, Webservers
 from datanika_dagster.gateway.origins import Addresses
+from datanika_dagster.gateway.problems import problem
 from datanika_dagster.gateway.sessions import Sessions
 from datanika_dagster.workspace.context import OrgWorkspace
 from datanika_dagster.workspace.load_target import SupervisedWorkspace
@@ -45,9 +47,11 @@ def create_app() -> ASGIApp:
         with context:
             yield
 
-    webserver = DagsterWebserver(context, PREFIX).create_asgi_app(lifespan=lifespan)
+    whole = DagsterWebserver(context, PREFIX).create_asgi_app(lifespan=lifespan)
     addresses = Addresses(
         login_url=f"{config.public_url.rstrip('/')}/login",
         dagster_url=config.dagster_public_url,
     )
-    return Guard(webserver, Sessions(config.control_plane_url), addresses)
+    # Orgs' people come in when each org has its own view of the instance.
+    refusal = problem(HTTPStatus.FORBIDDEN, "permission.denied", "Only platform operators may.")
+    return Guard(Webservers(whole, refusal), Sessions(config.control_plane_url), addresses)

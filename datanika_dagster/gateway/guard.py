@@ -1,9 +1,12 @@
 """Lets requests through to Dagster's webserver that come from somebody who may use it.
 
-Dagster's own server knows no login and accepts GraphQL by GET and as plain text. Only
-platform operators and the control plane itself may pass, since behind it is every org.
+Dagster's own server knows no login and accepts GraphQL by GET and as plain text. Platform operators and
+the control plane itself come to the stock webserver, behind which is every org; people in an org come
+to the orgs' webserver, which shows each their own. Anybody else comes nowhere.
 """
 
+from dataclasses import dataclass
+from enum import Enum
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -14,9 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datanika_dagster.errors import ControlPlaneRefused, ControlPlaneUnreachable
 from datanika_dagster.gateway import origins
+from datanika_dagster.gateway.live_sockets import (
+    CLOSE_FORBIDDEN,
+    CLOSE_UNAUTHENTICATED,
+    POLL_SECONDS,
+    LiveSocket,
+)
 from datanika_dagster.gateway.origins import Addresses
-from datanika_dagster.gateway.problems import problem
-from datanika_dagster.gateway.sessions import Sessions
+from datanika_dagster.gateway.principal import PRINCIPAL, Principal, principal_of
+from datanika_dagster.gateway.problems import no_org_page, problem
+from datanika_dagster.gateway.sessions import Sessions, session_key
 
 PREFIX = "/dagster"
 HEALTH_PATH = f"{PREFIX}/_health"
@@ -30,39 +40,107 @@ SECURITY_HEADERS = (
 )
 # Beside Dagster's own policy for its page: browsers apply both.
 FRAME_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
-CLOSE_UNAUTHENTICATED = 4401
-CLOSE_FORBIDDEN = 4403
+
+
+class _Everything(Enum):
+    """Visitors that no principal describes."""
+
+    EVERYTHING = "everything"
+    """A platform operator, or the control plane itself."""
+    NOTHING = "nothing"
+    """Somebody who is signed in and works in no org."""
+
+
+EVERYTHING, NOTHING = _Everything.EVERYTHING, _Everything.NOTHING
+Visitor = Principal | _Everything | None
+"""Who calls; None for nobody who is signed in."""
+
+
+@dataclass(frozen=True)
+class Webservers:
+    """Where requests are let through to.
+
+    Attributes:
+        whole: Dagster's own, which shows everything.
+        of_orgs: Shows a principal their org.
+    """
+
+    whole: ASGIApp
+    of_orgs: ASGIApp
 
 
 class Guard:
     """ASGI middleware; what it does not understand it refuses.
 
     Args:
-        app: Dagster's webserver.
+        webservers: Behind it.
         sessions: Says who is calling.
         addresses: Where to send people who have to log in.
     """
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, addresses: Addresses) -> None:
-        self._app = app
+    def __init__(self, webservers: Webservers, sessions: Sessions, addresses: Addresses) -> None:
+        self._webservers = webservers
         self._sessions = sessions
         self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request itself, or lets it through."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self._webservers.whole(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == HEALTH_PATH:
             await Response('{"status": "ok"}', media_type="application/json")(scope, receive, send)
         elif scope["type"] in ("http", "websocket"):
-            refusal = await self._refusal(HTTPConnection(scope))
-            inner = refusal or self._app
+            inner = await self._inner(HTTPConnection(scope))
             await inner(_without_credentials(scope), receive, _with_security_headers(send))
 
-    async def _refusal(self, connection: HTTPConnection) -> ASGIApp | None:
-        return (
-            self._foreign(connection) or await self._unknown(connection) or _malformed(connection)
+    async def _inner(self, connection: HTTPConnection) -> ASGIApp:
+        """Returns what answers a request."""
+        foreign = self._foreign(connection)
+        if foreign is not None:
+            return foreign
+        try:
+            visitor = await self._visitor(connection, 0.0 if _is_socket(connection) else None)
+            if visitor is EVERYTHING and origins.may_change_something(connection):
+                # Of people in orgs the control plane is asked again before each mutation.
+                visitor = await self._visitor(connection, 0.0)
+        except ControlPlaneRefused as refusal:
+            # A service token of a process that has no business here.
+            return _no(connection, HTTPStatus.FORBIDDEN, "permission.denied", refusal.detail)
+        except ControlPlaneUnreachable as error:
+            return _no(connection, HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
+        if visitor is None:
+            return self._login(connection)
+        if visitor is NOTHING:
+            return _no_org(connection, self._addresses)
+        return _malformed(connection) or self._let_through(connection, visitor)
+
+    async def _visitor(
+        self, connection: HTTPConnection, at_most_seconds_old: float | None
+    ) -> Visitor:
+        headers = connection.headers
+        session = await run_in_threadpool(
+            self._sessions.of, headers, at_most_seconds_old=at_most_seconds_old
         )
+        if session is None:
+            return None
+        if session.is_platform_operator:
+            return EVERYTHING
+        return principal_of(session, session_key(headers)) or NOTHING
+
+    def _let_through(self, connection: HTTPConnection, visitor: Visitor) -> ASGIApp:
+        app = self._webservers.whole
+        if isinstance(visitor, Principal):
+            app = _for_principal(self._webservers.of_orgs, visitor)
+        if not _is_socket(connection):
+            return app
+
+        async def look() -> int | None:
+            now = await self._visitor(connection, POLL_SECONDS)
+            if now is None:
+                return CLOSE_UNAUTHENTICATED
+            return None if now == visitor else CLOSE_FORBIDDEN
+
+        return LiveSocket(app, look)
 
     def _foreign(self, connection: HTTPConnection) -> ASGIApp | None:
         """Refuses what may be another site's doing."""
@@ -70,27 +148,10 @@ class Guard:
             reason = (
                 "This server is not reached under that host name; see DATANIKA_DAGSTER_PUBLIC_URL."
             )
-            return self._no(connection, HTTPStatus.MISDIRECTED_REQUEST, "request.host", reason)
+            return _no(connection, HTTPStatus.MISDIRECTED_REQUEST, "request.host", reason)
         if origins.is_forged(connection, self._addresses):
             reason = "The request comes from a page of another site."
-            return self._no(connection, HTTPStatus.FORBIDDEN, "request.origin", reason)
-        return None
-
-    async def _unknown(self, connection: HTTPConnection) -> ASGIApp | None:
-        """Refuses those who may not use this server."""
-        is_fresh = origins.may_change_something(connection)
-        try:
-            session = await run_in_threadpool(self._sessions.of, connection.headers, fresh=is_fresh)
-        except ControlPlaneRefused as refusal:
-            # A service token of a process that has no business here.
-            return self._no(connection, HTTPStatus.FORBIDDEN, "permission.denied", refusal.detail)
-        except ControlPlaneUnreachable as error:
-            return self._no(connection, HTTPStatus.SERVICE_UNAVAILABLE, error.code, str(error))
-        if session is None:
-            return self._login(connection)
-        if not session.is_platform_operator:
-            reason = "Only platform operators may use Dagster's own pages."
-            return self._no(connection, HTTPStatus.FORBIDDEN, "permission.denied", reason)
+            return _no(connection, HTTPStatus.FORBIDDEN, "request.origin", reason)
         return None
 
     def _login(self, connection: HTTPConnection) -> ASGIApp:
@@ -103,14 +164,7 @@ class Guard:
             login = f"{self._addresses.login_url}?next={quote(target, safe='')}"
             return RedirectResponse(login, status_code=HTTPStatus.SEE_OTHER)
         reason = "Log in to the control plane first."
-        return self._no(connection, HTTPStatus.UNAUTHORIZED, "session.missing", reason)
-
-    @staticmethod
-    def _no(connection: HTTPConnection, status: HTTPStatus, code: str, reason: str) -> ASGIApp:
-        if connection.scope["type"] == "websocket":
-            is_login = status == HTTPStatus.UNAUTHORIZED
-            return _Closed(CLOSE_UNAUTHENTICATED if is_login else CLOSE_FORBIDDEN)
-        return problem(status, code, reason)
+        return _no(connection, HTTPStatus.UNAUTHORIZED, "session.missing", reason)
 
 
 class _Closed:
@@ -121,6 +175,33 @@ class _Closed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": self._code})
+
+
+def _is_socket(connection: HTTPConnection) -> bool:
+    return connection.scope["type"] == "websocket"
+
+
+def _no(connection: HTTPConnection, status: HTTPStatus, code: str, reason: str) -> ASGIApp:
+    if _is_socket(connection):
+        is_login = status == HTTPStatus.UNAUTHORIZED
+        return _Closed(CLOSE_UNAUTHENTICATED if is_login else CLOSE_FORBIDDEN)
+    return problem(status, code, reason)
+
+
+def _no_org(connection: HTTPConnection, addresses: Addresses) -> ASGIApp:
+    """Refuses somebody who works in no org now."""
+    reason = "You work in no organization now, or in one that is suspended."
+    accepts_html = "text/html" in connection.headers.get("accept", "")
+    if accepts_html and not _is_socket(connection):
+        return no_org_page(reason, addresses.welcome_url())
+    return _no(connection, HTTPStatus.FORBIDDEN, "permission.denied", reason)
+
+
+def _for_principal(app: ASGIApp, principal: Principal) -> ASGIApp:
+    async def with_principal(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, PRINCIPAL: principal}, receive, send)
+
+    return with_principal
 
 
 def _without_credentials(scope: Scope) -> Scope:

@@ -7,7 +7,7 @@ https://www.w3.org/TR/fetch-metadata/); nobody's session is looked at.
 
 import ipaddress
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -32,6 +32,10 @@ class Addresses:
         """Returns the origin that browsers send for pages of this server."""
         parts = urlsplit(self.dagster_url)
         return f"{parts.scheme}://{parts.netloc}"
+
+    def welcome_url(self) -> str:
+        """Returns the page that shows people where they belong."""
+        return urljoin(self.login_url, "/welcome")
 
     def has_host(self, name: str) -> bool:
         """Tells whether people reach the platform under this host name, or on this machine.

@@ -6,9 +6,13 @@ HTTP nor Dagster.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from datanika_dagster.control_plane_client import Session
 from datanika_manifest.names import is_slug, location_name
+
+PRINCIPAL: Final = "datanika.principal"
+"""Where in the scope of a request that was let through stands who asks."""
 
 SessionKey = tuple[tuple[str, str], ...]
 """The request headers that prove a session, as names and values: what to ask again with."""

@@ -11,11 +11,17 @@ from dataclasses import dataclass, field
 
 from datanika_dagster.control_plane_client import ControlPlaneClient, Session
 from datanika_dagster.errors import ControlPlaneRefused
+from datanika_dagster.gateway.principal import SessionKey
 
 FORWARDED = ("cookie", "authorization")
 CACHE_SECONDS = 5.0
 CACHE_ENTRIES = 1000
 UNAUTHORIZED = 401
+
+
+def session_key(headers: Mapping[str, str]) -> SessionKey:
+    """Returns those of a request's headers that prove a session."""
+    return tuple((name, headers[name]) for name in FORWARDED if name in headers)
 
 
 @dataclass
@@ -24,35 +30,41 @@ class Sessions:
 
     Attributes:
         control_plane_url: Who is asked.
+        cache_seconds: So long an answer is good enough for reading.
     """
 
     control_plane_url: str
+    cache_seconds: float = CACHE_SECONDS
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _known: dict[bytes, tuple[float, Session]] = field(default_factory=dict, repr=False)
 
-    def of(self, headers: Mapping[str, str], *, fresh: bool) -> Session | None:
+    def of(
+        self, headers: Mapping[str, str], *, at_most_seconds_old: float | None = None
+    ) -> Session | None:
         """Returns whose session the headers prove, None for nobody's.
 
         Args:
             headers: Of the request, names in lower case.
-            fresh: True asks again; for everything that changes something.
+            at_most_seconds_old: An answer of before is good enough for so long; zero asks again.
 
         Raises:
             ControlPlaneUnreachable: Nobody can say.
+            ControlPlaneRefused: They prove a session that has no business here.
         """
-        shown = {name: headers[name] for name in FORWARDED if name in headers}
+        shown = dict(session_key(headers))
         if not shown:
             return None
         key = hashlib.sha256(repr(sorted(shown.items())).encode()).digest()
-        known = None if fresh else self._remembered(key)
-        return known or self._ask(key, shown)
+        seconds = self.cache_seconds if at_most_seconds_old is None else at_most_seconds_old
+        return self._remembered(key, seconds) or self._ask(key, shown)
 
-    def _remembered(self, key: bytes) -> Session | None:
+    def _remembered(self, key: bytes, at_most_seconds_old: float) -> Session | None:
         with self._lock:
-            until, session = self._known.get(key, (0.0, None))
-        return session if until > time.monotonic() else None
+            asked_at, session = self._known.get(key, (float("-inf"), None))
+        return session if time.monotonic() - asked_at < at_most_seconds_old else None
 
     def _ask(self, key: bytes, shown: Mapping[str, str]) -> Session | None:
+        asked_at = time.monotonic()
         try:
             with ControlPlaneClient(self.control_plane_url, shown) as client:
                 session = client.session()
@@ -65,5 +77,5 @@ class Sessions:
         with self._lock:
             if len(self._known) >= CACHE_ENTRIES:
                 self._known.clear()
-            self._known[key] = (time.monotonic() + CACHE_SECONDS, session)
+            self._known[key] = (asked_at, session)
         return session

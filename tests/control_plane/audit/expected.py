@@ -130,6 +130,7 @@ ENTRIES: dict[str, list[Left]] = {
     "POST /internal/v1/runs/{run_id}/authorize": [
         Left(ONE_ORG, "run", "run", new=True, actor_kind="system")
     ],
+    "POST /internal/v1/orgs/{org}/intents": _org("cancel", "backfill", new=True),
     "POST /internal/v1/task-tokens": [Left(ONE_ORG, "run", "run", new=True, actor_kind="api_key")],
     "POST /internal/v1/task-tokens/redeem": _org("secret_access", "task_token", new=True),
 }

@@ -9,9 +9,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from datanika_dagster.gateway import sessions
-from datanika_dagster.gateway.guard import Guard
+from datanika_dagster.gateway import guard as guard_module
+from datanika_dagster.gateway import live_sockets
+from datanika_dagster.gateway.guard import Guard, Webservers
 from datanika_dagster.gateway.origins import Addresses
+from datanika_dagster.gateway.principal import PRINCIPAL, Role
 from datanika_dagster.gateway.sessions import Sessions
 from tests.datanika_dagster.support.control_plane_stand_in import (
     MEMBER_COOKIE,
@@ -41,15 +43,32 @@ async def stream(websocket):
     await websocket.close()
 
 
-def guarded(url):
+async def open_stream(websocket):
+    await websocket.accept()
+    while True:
+        await websocket.send_text(await websocket.receive_text())
+
+
+async def own_page(request):
+    return PlainTextResponse(f"{request.scope[PRINCIPAL].org} as {request.scope[PRINCIPAL].role}")
+
+
+def guarded(url, *, cache_seconds=5.0):
     app = Starlette(
         routes=[
             WebSocketRoute("/dagster/graphql", stream),
             Route("/{path:path}", page, methods=["GET", "POST", "DELETE"]),
         ]
     )
+    of_orgs = Starlette(
+        routes=[
+            WebSocketRoute("/dagster/graphql", open_stream),
+            Route("/{path:path}", own_page, methods=["GET", "POST"]),
+        ]
+    )
     addresses = Addresses("http://control.example/login", f"{ORIGIN}/dagster")
-    return TestClient(Guard(app, Sessions(url), addresses), base_url=ORIGIN, follow_redirects=False)
+    guard = Guard(Webservers(app, of_orgs), Sessions(url, cache_seconds), addresses)
+    return TestClient(guard, base_url=ORIGIN, follow_redirects=False)
 
 
 @pytest.fixture
@@ -86,9 +105,39 @@ class TestWho:
         assert answer.json()["code"] == "session.missing"
 
     @pytest.mark.parametrize("path", ["/dagster/", "/dagster/graphql", "/dagster/logs/x", "/"])
-    def test_a_member_of_an_org_is_refused(self, client, path):
+    def test_somebody_who_works_in_no_org_is_refused(self, client, path):
         answer = client.get(path, headers={"Cookie": MEMBER_COOKIE, "Accept": "text/html"})
         assert answer.status_code == 403
+        assert 'href="http://control.example/welcome"' in answer.text
+        assert client.get(path, headers={"Cookie": MEMBER_COOKIE}).json()["code"]
+
+    @pytest.mark.parametrize("role", Role)
+    def test_somebody_in_an_org_comes_to_its_webserver(self, client, control_plane, role):
+        cookie = control_plane.sign_in("acme", role)
+        answer = client.get("/dagster/runs", headers={"Cookie": cookie})
+        assert answer.text == f"acme as {role}"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"role": "superuser"}, {"org": "../x"}, {"org_id": None}, {"org": None}, {"kind": "x"}],
+    )
+    def test_an_answer_that_is_not_understood_lets_nobody_through(
+        self, client, control_plane, changes
+    ):
+        cookie = control_plane.sign_in("acme", "owner")
+        control_plane.people[cookie] |= changes
+        assert client.get("/dagster/runs", headers={"Cookie": cookie}).status_code == 403
+
+    def test_who_switches_sees_the_other_org(self, control_plane):
+        client = guarded(control_plane.url, cache_seconds=0)
+        cookie = control_plane.sign_in("acme", "viewer")
+        assert client.get("/dagster/", headers={"Cookie": cookie}).text == "acme as viewer"
+        control_plane.people[cookie] |= {"org": "beta", "role": "admin", "org_id": 2}
+        assert client.get("/dagster/", headers={"Cookie": cookie}).text == "beta as admin"
+
+    def test_no_header_makes_a_principal(self, client):
+        headers = {PRINCIPAL: "acme", "Accept": "*/*"}
+        assert client.get("/dagster/runs", headers=headers).status_code == 401
 
     def test_a_service_that_has_no_business_here_is_refused(self, client):
         token = {"Authorization": "Bearer service-launcher"}
@@ -196,6 +245,58 @@ class TestWebSocket:
             pass
 
 
+class TestLiveSocket:
+    """A subscription outlives its request: it ends with what it was opened with."""
+
+    @pytest.fixture(autouse=True)
+    def quickly(self, monkeypatch):
+        monkeypatch.setattr(live_sockets, "POLL_SECONDS", 0.1)
+        monkeypatch.setattr(guard_module, "POLL_SECONDS", 0.1)
+
+    def closed_with(self, client, cookie, change):
+        with client.websocket_connect(
+            "ws://dagster.example/dagster/graphql", headers={"Cookie": cookie, "Origin": ORIGIN}
+        ) as socket:
+            socket.send_text("still here")
+            assert socket.receive_text() == "still here"
+            time.sleep(0.4)
+            socket.send_text("still here")
+            assert socket.receive_text() == "still here"
+            change()
+            with pytest.raises(WebSocketDisconnect) as end:
+                socket.receive_text()
+        return end.value.code
+
+    def test_ends_when_the_session_ends(self, client, control_plane):
+        cookie = control_plane.sign_in("acme", "viewer")
+        assert self.closed_with(client, cookie, lambda: control_plane.people.clear()) == 4401
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"role": "viewer"},
+            {"org": "beta", "org_id": 2},
+            {"org": None, "org_id": None, "role": None, "permissions": None},
+            {"permissions": []},
+            {"is_platform_operator": True},
+        ],
+    )
+    def test_ends_when_its_opener_is_something_else(self, client, control_plane, changes):
+        cookie = control_plane.sign_in("acme", "admin")
+        person = control_plane.people[cookie]
+        assert self.closed_with(client, cookie, lambda: person.update(changes)) == 4403
+
+    def test_ends_when_nobody_can_say_any_more(self, client, control_plane, monkeypatch):
+        monkeypatch.setattr(live_sockets, "UNKNOWN_SECONDS", 0.3)
+        cookie = control_plane.sign_in("acme", "admin")
+
+        def fail(_):
+            return 503, {}
+
+        change = lambda: monkeypatch.setattr(control_plane, "_session", fail)  # noqa: E731
+        assert self.closed_with(client, cookie, change) == 4401
+
+
 class TestHost:
     @pytest.mark.parametrize(
         "host",
@@ -261,14 +362,22 @@ class TestMemory:
     def test_what_changes_something_asks_each_time(self, client, control_plane):
         for _ in range(3):
             client.post("/dagster/graphql", json=QUERY, headers=operator())
-        assert control_plane.sessions_asked == 3
+        assert control_plane.sessions_asked == 4
 
     def test_one_callers_answer_is_not_anothers(self, client):
         assert client.get("/dagster/", headers=operator()).status_code == 200
         assert client.get("/dagster/", headers={"Cookie": MEMBER_COOKIE}).status_code == 403
 
-    def test_a_session_that_ended_is_noticed(self, client, control_plane, monkeypatch):
-        monkeypatch.setattr(sessions, "CACHE_SECONDS", 0.2)
+    def test_of_people_in_orgs_the_control_plane_is_asked_by_each_mutation(
+        self, client, control_plane
+    ):
+        headers = {"Cookie": control_plane.sign_in("acme", "editor")}
+        for _ in range(3):
+            client.post("/dagster/graphql", json=QUERY, headers=headers)
+        assert control_plane.sessions_asked == 1
+
+    def test_a_session_that_ended_is_noticed(self, control_plane, monkeypatch):
+        client = guarded(control_plane.url, cache_seconds=0.2)
         assert client.get("/dagster/", headers=operator()).status_code == 200
         monkeypatch.setattr(control_plane, "_session", lambda _: (401, {"detail": "Sign in."}))
         time.sleep(0.3)

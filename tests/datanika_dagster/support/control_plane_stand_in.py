@@ -5,6 +5,7 @@ the control plane itself.
 """
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from control_plane.access.permissions import ROLE_PERMISSIONS, Role
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.quotas import Quotas
 
@@ -41,6 +43,9 @@ class ControlPlaneStandIn:
     seal_seconds: float = 0.0
     sessions_asked: int = 0
     quotas: Quotas = field(default_factory=Quotas)
+    people: dict[str, dict[str, Any]] = field(default_factory=dict)
+    intents: list[dict[str, Any]] = field(default_factory=list)
+    intent_refusal: tuple[int, Any] | None = None
     port: int = 0
 
     @property
@@ -66,6 +71,8 @@ class ControlPlaneStandIn:
                 return self._shell_token(headers.get("X-API-Key"), body)
             case ("POST", ["task-tokens", "redeem"]):
                 return self._redeem(headers.get("Authorization", "").removeprefix("Bearer "))
+            case ("POST", ["orgs", org, "intents"]):
+                return self._intent(org, headers, body)
         return self._about_the_platform(method, path, headers)
 
     def _about_the_platform(self, method: str, path: str, headers: Any) -> tuple[int, Any]:
@@ -127,6 +134,32 @@ class ControlPlaneStandIn:
             "allowed_networks": ["127.0.0.0/8"],
         }
 
+    def sign_in(self, org: str | None, role: str | None, org_id: int = 1) -> str:
+        """Signs somebody in and returns their cookie."""
+        cookie = f"datanika_session={secrets.token_hex(8)}"
+        self.people[cookie] = {
+            "kind": "user",
+            "name": f"{role}@{org}.example",
+            "is_platform_operator": False,
+            "org": org,
+            "org_id": org_id if org else None,
+            "role": role,
+            "permissions": sorted(ROLE_PERMISSIONS[Role(role)]) if role else None,
+        }
+        return cookie
+
+    def _intent(self, org: str, headers: Any, body: Any) -> tuple[int, Any]:
+        person = self.people.get(headers.get("Cookie"))
+        if headers.get("Authorization") != "Bearer service-gateway" or person is None:
+            return 401, {"detail": "Send a service token and a session."}
+        if person["org"] != org:
+            return 404, {"detail": "No such organization.", "code": "not_found"}
+        if self.intent_refusal:
+            return self.intent_refusal
+        self.intents.append({"org": org, "who": person["name"], **body})
+        first = 1000 + len(self.intents) * 100
+        return 200, {"launch_ids": list(range(first, first + body["launches"]))}
+
     def _session(self, headers: Any) -> tuple[int, Any]:
         self.sessions_asked += 1
         if headers.get("Authorization") == "Bearer service-control-plane":
@@ -134,6 +167,8 @@ class ControlPlaneStandIn:
         if headers.get("Authorization") == "Bearer service-launcher":
             return 403, {"detail": "A service token of the role 'launcher' may not."}
         cookie = headers.get("Cookie")
+        if cookie in self.people:
+            return 200, self.people[cookie]
         if cookie == OPERATOR_COOKIE:
             return 200, {"kind": "user", "name": "o", "is_platform_operator": True}
         if cookie == MEMBER_COOKIE:

@@ -160,6 +160,13 @@ def session_of_gateway(stage: Stage) -> Request:
     return Request(headers=stage.world.bearer(stage.member.user))
 
 
+def intent(stage: Stage) -> Request:
+    """A person's, which the gateway passes on."""
+    person = stage.world.bearer(stage.member.user)["Authorization"]
+    body = {"field": "cancelPartitionBackfill", "targets": [{"kind": "backfill", "id": "b"}]}
+    return Request(body=body, headers={"X-Person-Authorization": person})
+
+
 def shell_run(stage: Stage) -> Request:
     """An API key with the scopes that a shell needs."""
     key = stage.world.make_key(stage.member, SHELL_RUN)

@@ -185,6 +185,7 @@ ROWS: dict[str, Row] = {
     "GET /internal/v1/orgs/{org}/manifest": Row(o.manifest),
     "GET /internal/v1/orgs/{org}/manifests/{sha256}": Row(o.manifest),
     "POST /internal/v1/runs/{run_id}/authorize": Row(o.launched_run),
+    "POST /internal/v1/orgs/{org}/intents": Row(a.intent),
     # Open
     "GET /health": Row(),
     "GET /ready": Row(),
