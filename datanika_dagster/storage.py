@@ -72,9 +72,9 @@ class StampingRunStorage(PostgresRunStorage):
         self._check_lineage(dagster_run, org)
         tags = run_tags.of_new_run(dagster_run, org)
         self._drop_foreign_backfills(tags, org)
-        if dagster_run.parent_run_id:
+        if self._is_inherited(LAUNCH_TAG, dagster_run):
             # A retry is given its parent's tags, and is not what that request launched.
-            tags.pop(LAUNCH_TAG, None)
+            del tags[LAUNCH_TAG]
         stamped = dagster_run.with_tags(tags)
         self._insert(stamped, org)
         return stamped
@@ -279,6 +279,13 @@ class StampingRunStorage(PostgresRunStorage):
         for name in run_tags.BACKFILL_TAGS:
             if name in tags and not self.owned(BACKFILLS_OF, {tags[name]}, org):
                 del tags[name]
+
+    def _is_inherited(self, tag: str, run: DagsterRun) -> bool:
+        """Tells whether a run has a tag from its parent, and no other of that name of its own."""
+        if not run.parent_run_id or tag not in run.tags:
+            return False
+        parent = self._get_run_by_id(run.parent_run_id)
+        return parent is not None and parent.tags.get(tag) == run.tags[tag]
 
     def _check_lineage(self, run: DagsterRun, org: str | None) -> None:
         ancestors = {run_id for run_id in (run.parent_run_id, run.root_run_id) if run_id}

@@ -1,6 +1,7 @@
 """An org's own Dagster instance: Dagster's class on an org's storages."""
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -45,7 +46,10 @@ class OrgInstance(DagsterInstance):
 
 
 def scoped_instance(
-    instance: DagsterInstance, principal: Principal, location_asset_keys: AssetKeys
+    instance: DagsterInstance,
+    principal: Principal,
+    location_asset_keys: AssetKeys,
+    launch_ids: deque[str] | None = None,
 ) -> OrgInstance:
     """Returns an org's own instance, as somebody there may use it.
 
@@ -56,6 +60,8 @@ def scoped_instance(
         principal: Who asks.
         location_asset_keys: Returns the assets that the org's code location defines; only of these
             something may be reported by hand.
+        launch_ids: The launches that the control plane has noted for the runs of this request; each
+            run that is stored takes the next.
 
     Raises:
         InstanceNotScopable: Its storages do not say whose their rows are.
@@ -70,7 +76,10 @@ def scoped_instance(
         instance._instance_type,
         instance._local_artifact_storage,
         OrgRunStorage(  # pyright: ignore[reportAbstractUsage]
-            _checked(instance.run_storage, StampingRunStorage), own, role, principal.actor
+            *(_checked(instance.run_storage, StampingRunStorage), own, role),
+            actor=principal.actor,
+            # Not `or`: it is filled later, by whoever has it.
+            launch_ids=deque() if launch_ids is None else launch_ids,
         ),
         OrgEventLogStorage(  # pyright: ignore[reportAbstractUsage]
             *(_checked(instance.event_log_storage, OrgsEventLogStorage), own, role),

@@ -1,5 +1,6 @@
 """Runs, backfills and snapshots, as an org may see and store them."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -26,6 +27,7 @@ from datanika_dagster.gateway.scoped.ownership import Ownership
 from datanika_dagster.gateway.scoped.policy import Facade, facade
 from datanika_dagster.gateway.scoped.run_policies import POLICIES
 from datanika_dagster.storage import StampingRunStorage
+from datanika_manifest.run_records import LAUNCH_TAG
 
 Bucket = JobBucket | TagBucket | None
 
@@ -51,12 +53,22 @@ class OrgRunStorage(Facade, RunStorage):
         own: What is the org's.
         role: What who asks is in the org.
         actor: Who asks, as their runs show it.
+        launch_ids: The launches that the control plane has noted for the runs of this request; each
+            run takes one.
     """
 
-    def __init__(self, inner: StampingRunStorage, own: Ownership, role: Role, actor: str) -> None:
+    def __init__(
+        self,
+        inner: StampingRunStorage,
+        own: Ownership,
+        role: Role,
+        actor: str,
+        launch_ids: deque[str],
+    ) -> None:
         super().__init__(inner, own, role)
         self._queries = OwnedQueries(inner, own.org)
         self._actor = actor
+        self._launch_ids = launch_ids
 
     # Runs
 
@@ -78,6 +90,8 @@ class OrgRunStorage(Facade, RunStorage):
         if dagster_run.run_config:
             raise ConfigRefused
         tags = self._tags(dagster_run.tags) | {CODE_LOCATION_TAG: self._own.location}
+        if self._launch_ids:
+            tags[LAUNCH_TAG] = self._launch_ids.popleft()
         return self._inner.add_run(dagster_run.with_tags(tags))
 
     @override

@@ -1,5 +1,7 @@
 """What somebody of an org tries to do to another's, with their own instance in their hands."""
 
+from collections import deque
+
 import dagster as dg
 import pytest
 from dagster import DagsterEvent, DagsterEventType, RunsFilter
@@ -83,6 +85,19 @@ class TestRuns:
             tags={".dagster/repository": f"__repository__@{mine.location}"},
         )
         assert mine.instance.run_storage.get_runs_count(labels) == 1
+
+    def test_each_run_takes_a_launch_that_was_noted_for_it(self, mine):
+        launch_ids = deque[str]()
+        storage = mine.view(Role.EDITOR, launch_ids).run_storage
+        launch_ids.extend(["1", "2", "3"])
+        first = storage.add_run(run_of(mine.location))
+        lineage = {"parent_run_id": first.run_id, "root_run_id": first.run_id}
+        again = storage.add_run(run_of(mine.location, tags=first.tags, **lineage))
+        assert [stored(mine, run.run_id).tags[LAUNCH_TAG] for run in (first, again)] == ["1", "2"]
+        # The daemon's retry of it was launched by nobody.
+        retry = mine.instance.run_storage.add_run(run_of(mine.location, tags=first.tags, **lineage))
+        assert LAUNCH_TAG not in stored(mine, retry.run_id).tags
+        assert list(launch_ids) == ["3"]
 
     def test_tags_that_are_added_later_are_a_persons(self, mine):
         mine.view().run_storage.add_run_tags(

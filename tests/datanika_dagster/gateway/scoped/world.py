@@ -4,6 +4,7 @@ Their slugs are prefixes of each other, or equal where "_" stands for any charac
 """
 
 import secrets
+from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,9 +77,9 @@ class Org:
     def schedule(self) -> str:
         return f"schedule_{self.canary}"
 
-    def view(self, role: Role = Role.OWNER) -> OrgInstance:
+    def view(self, role: Role = Role.OWNER, launch_ids: deque[str] | None = None) -> OrgInstance:
         principal = Principal(self.slug, 1, role, frozenset(), f"user of {self.slug}")
-        return scoped_instance(self.instance, principal, lambda: {self.key})
+        return scoped_instance(self.instance, principal, lambda: {self.key}, launch_ids)
 
     # What there is
 
