@@ -3,15 +3,15 @@
 Which runs are retried is said in `dagster.yaml` and by the reason of the failure
 (docs/decisions/0111-retries.md). Told of a failure by the event log, Dagster looks once: before the
 run's status says so, or past an event that is committed later than the one after it, and it gives up
-where the org's code server does not answer. Therefore the runs that have failed lately are looked
-for, too (docs/decisions/0140-retries-are-looked-for.md).
+where the org's code server does not answer. Therefore the runs that wait for a retry are
+looked for, too (docs/decisions/0140-retries-are-looked-for.md).
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.errors import (
@@ -22,20 +22,42 @@ from dagster._core.errors import (
 )
 from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.storage.dagster_run import DagsterRun, RunRecord
-from dagster._core.storage.tags import RETRY_STRATEGY_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RETRY_STRATEGY_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.daemon import DaemonIterator
 from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from datanika_dagster import quotas
 from datanika_dagster.launcher.signalled_daemon import SignalledDaemon
+from datanika_dagster.storage import StampingRunStorage
 
 LATELY: Final = timedelta(minutes=15)
+"""How long a failure is looked at of which nobody has said whether it is retried."""
+
+LATEST: Final = timedelta(days=1)
+"""A retry that could not start for so long is given up, and its run says so."""
+
+AT_ONCE: Final = 500
 _LOOK_SECONDS: Final = 2.0
 _MARK_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.05
+_WAITING: Final = text(
+    f"""
+    select r.run_id from runs r
+    where r.status = 'FAILURE' and (
+        r.update_timestamp > :since and not exists (
+            select 1 from run_tags t where t.run_id = r.run_id and t.key = '{WILL_RETRY_TAG}')
+        or r.run_id in (
+            select t.run_id from run_tags t where t.key = '{WILL_RETRY_TAG}' and t.value = 'true')
+        and not exists (
+            select 1 from run_tags t
+            where t.run_id = r.run_id and t.key = '{AUTO_RETRY_RUN_ID_TAG}'))
+    order by r.id limit :limit
+    """  # noqa: S608 - names of Dagster's
+)
 _PASSING: Final = (
     DagsterUserCodeUnreachableError,
     DagsterCodeLocationLoadError,
@@ -61,12 +83,12 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
         return [self._retry]
 
     def run_iteration(self, workspace_process_context: Any) -> DaemonIterator:
-        """Looks at what it was told, and from time to time at every run that has failed lately."""
+        """Looks at what it was told, and from time to time at every run that waits for a retry."""
         yield from super().run_iteration(workspace_process_context)
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        records = _failed_lately(workspace_process_context.instance)
+        records = _waiting(workspace_process_context.instance)
         self._settled &= {record.dagster_run.run_id for record in records}
         yield from self._retry(workspace_process_context, records, self._logger)
 
@@ -78,23 +100,32 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
             if run.status is not DagsterRunStatus.FAILURE or run.run_id in self._settled:
                 continue
             yield
-            try:
-                run = _marked(workspace_context.instance, record)
-                if should_retry(run, workspace_context.instance):
-                    # It was started, and counted, before: nobody asked for one run more.
-                    with quotas.without_limit():
-                        retry_run(run, workspace_context)
-            except _PASSING as error:
-                logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
-                continue
-            except DagsterInvalidSubsetError as error:
-                if not _retry_all(workspace_context.instance, run):
-                    _give_up(workspace_context.instance, run, error, logger)
-                    self._settled.add(run.run_id)
-                continue
-            except Exception as error:  # noqa: BLE001 - one run's trouble, not all's
-                _give_up(workspace_context.instance, run, error, logger)
-            self._settled.add(run.run_id)
+            if _settle(workspace_context, record, logger):
+                self._settled.add(run.run_id)
+
+
+def _settle(workspace_context: Any, record: RunRecord, logger: logging.Logger) -> bool:
+    """Retries a failed run where it should be; returns False where that has to be tried again."""
+    run, instance = record.dagster_run, workspace_context.instance
+    if _is_too_late(record):
+        _give_up_late(instance, run)
+        return True
+    try:
+        run = _marked(instance, record)
+        if should_retry(run, instance):
+            # It was started, and counted, before: nobody asked for one run more.
+            with quotas.without_limit():
+                retry_run(run, workspace_context)
+    except _PASSING as error:
+        logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
+        return False
+    except DagsterInvalidSubsetError as error:
+        if _retry_all(instance, run):
+            return False
+        _give_up(instance, run, error, logger)
+    except Exception as error:  # noqa: BLE001 - one run's trouble, not all's
+        _give_up(instance, run, error, logger)
+    return True
 
 
 def _marked(instance: DagsterInstance, record: RunRecord) -> DagsterRun:
@@ -122,11 +153,28 @@ def _retry_all(instance: DagsterInstance, run: DagsterRun) -> bool:
     return True
 
 
-def _failed_lately(instance: DagsterInstance) -> Sequence[RunRecord]:
-    since = datetime.fromtimestamp(time.time(), UTC) - LATELY
-    return instance.get_run_records(
-        RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=since)
+def _waiting(instance: DagsterInstance) -> Sequence[RunRecord]:
+    """Returns failed runs that wait for a retry, and new ones of which nobody has said; oldest first."""
+    storage = cast("StampingRunStorage", instance.run_storage)
+    since = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None) - LATELY
+    values = {"since": since, "limit": AT_ONCE}
+    with storage.connect() as connection:
+        run_ids = list(connection.execute(_WAITING, values).scalars())
+    return instance.get_run_records(RunsFilter(run_ids=run_ids)) if run_ids else []
+
+
+def _is_too_late(record: RunRecord) -> bool:
+    return (
+        time.time() - record.update_timestamp.replace(tzinfo=UTC).timestamp()
+        > LATEST.total_seconds()
     )
+
+
+def _give_up_late(instance: DagsterInstance, run: DagsterRun) -> None:
+    instance.report_engine_event(
+        f"The run is not retried any more: nobody could start its retry within {LATEST}.", run
+    )
+    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})
 
 
 def _give_up(

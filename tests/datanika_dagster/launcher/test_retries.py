@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -19,6 +20,7 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import (
     _persist_cursors,
 )
 from dagster._daemon.daemon import MonitoringDaemon
+from sqlalchemy import text
 
 from datanika_dagster.launcher import worker
 from datanika_dagster.launcher.run_queue import SealedRunQueue
@@ -163,6 +165,25 @@ class TestOverlooked:
             again._next_look = 0.0
             list(again.run_iteration(stack.context))
         assert len(retries_of(stack, behind_the_cursor)) == 1
+
+    def failed_before(self, stack, run_id, **ago):
+        with stack.instance.run_storage.connect() as connection:
+            connection.execute(
+                text("UPDATE runs SET update_timestamp = :at WHERE run_id = :id"),
+                {"at": datetime.now(UTC).replace(tzinfo=None) - timedelta(**ago), "id": run_id},
+            )
+
+    def test_a_daemon_that_was_down_for_hours_retries_what_waited(self, stack, behind_the_cursor):
+        self.failed_before(stack, behind_the_cursor, hours=20)
+        list(PromptRunRetries(interval_seconds=NEVER_SECONDS).run_iteration(stack.context))
+        assert len(retries_of(stack, behind_the_cursor)) == 1
+
+    def test_a_retry_that_nobody_could_start_for_a_day_is_given_up(self, stack, behind_the_cursor):
+        self.failed_before(stack, behind_the_cursor, hours=25)
+        list(PromptRunRetries(interval_seconds=NEVER_SECONDS).run_iteration(stack.context))
+        assert retries_of(stack, behind_the_cursor) == []
+        assert stack.run(behind_the_cursor).tags["dagster/will_retry"] == "false"
+        assert "not retried any more" in stack.log(behind_the_cursor)
 
     def test_a_retry_is_planned_from_what_is_published_then(
         self, stack, failed, socket_directory, dagster_home
