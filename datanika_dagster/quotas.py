@@ -17,8 +17,12 @@ from datanika_dagster.errors import QuotaExceeded
 from datanika_manifest import quotas
 from datanika_manifest.quotas import Quotas
 
-# Held until the run is stored: two that are launched at once must not both be the last.
-_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('datanika.launches ' || :org, 0))"
+# Held until the run is stored: two that are launched at once must not both be the last. A row, since
+# nobody in Dagster's database but its superuser may use advisory locks.
+_LOCK: Final = (
+    "INSERT INTO datanika.launch_turns (org) VALUES (:org)"
+    " ON CONFLICT (org) DO UPDATE SET org = excluded.org"
+)
 _FORGET: Final = (
     "DELETE FROM datanika.launches"
     " WHERE org = :org AND launched_at <= clock_timestamp() - interval '1 hour'"

@@ -20,6 +20,8 @@ QUOTA_TABLES: Final = (
         launched_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )
     """,
+    # Whose turn it is to be counted: the row is locked as long as an org's run is being stored.
+    "CREATE TABLE IF NOT EXISTS datanika.launch_turns (org text PRIMARY KEY)",
     "CREATE INDEX IF NOT EXISTS launches_of_org ON datanika.launches (org, launched_at)",
 )
 """Makes the tables; can be repeated."""
