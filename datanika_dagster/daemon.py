@@ -7,6 +7,7 @@ of runs look when they are told to (`run_signals.py`), and while the platform is
 the queue (`launcher/run_queue.py`).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from dagster._daemon import controller
@@ -17,6 +18,7 @@ from dagster._scheduler import scheduler
 from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.run_retries import PromptRunRetries
 from datanika_dagster.pooled_storage import keep_connections
+from datanika_dagster.run_retention import RunRetention
 from datanika_dagster.workspace.context import OrgWorkspace
 
 _TICK_SECONDS: Final = 10
@@ -25,9 +27,11 @@ _TICK_SECONDS: Final = 10
 class PromptDaemonController(DagsterDaemonController):
     """Leaves the workspace alone, and keeps its connections to the storage."""
 
-    def __init__(self, workspace_process_context: Any, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, workspace_process_context: Any, daemons: Sequence[Any], **options: Any
+    ) -> None:
         keep_connections(workspace_process_context.instance)
-        super().__init__(workspace_process_context, *arguments, **options)
+        super().__init__(workspace_process_context, [*daemons, RunRetention()], **options)
 
     def check_workspace_freshness(self, last_workspace_update_time: float) -> float:
         """Does nothing: the workspace itself watches the files that it is made from."""

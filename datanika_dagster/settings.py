@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         ge=1 << 16,
         description="So many bytes of what a step's job logs are kept.",
     )
+    run_days: float = Field(
+        default=365, ge=0, description="How long runs are kept after their end; 0: for ever."
+    )
     run_log_days: float = Field(
         default=90, ge=0, description="How long the output of runs is kept; 0: for ever."
     )

@@ -139,6 +139,7 @@ class StackPlan:
             "DATANIKA_DAGSTER_LOGIN_KEY": self.dagster_login_key,
             "DATANIKA_WORKER_SOCKETS": str(self.home.worker_sockets_dir),
             "DATANIKA_HOME": str(self.home.path),
+            "DATANIKA_RUN_DAYS": str(self.settings.run_days),
             "DATANIKA_STEP_LOG_BYTES": str(self.settings.step_log_bytes),
             "DATANIKA_STEP_LOG_LINES": str(self.settings.step_log_lines),
             "DBT_PROJECTS_DIR": str(self.dbt_projects_dir),

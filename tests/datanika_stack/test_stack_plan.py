@@ -69,6 +69,14 @@ def test_the_worker_host_learns_how_long_output_is_kept(
     assert (given["DATANIKA_RUN_LOG_DAYS"], given["DATANIKA_RUN_LOG_GIGABYTES"]) == ("7.0", "10.0")
 
 
+def test_the_daemon_learns_how_long_runs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATANIKA_RUN_DAYS", "30")
+    plan = StackPlan.make(Home.at(tmp_path), 8700, "127.0.0.1", StackSettings())
+    assert plan.daemon().environment["DATANIKA_RUN_DAYS"] == "30.0"
+
+
 class TestEnvironmentOfTheControlPlane:
     def test_every_setting_has_one_giver(self) -> None:
         taken_over = set(CONTROL_PLANE_VARIABLES)
