@@ -4,6 +4,7 @@ from fastapi import APIRouter, FastAPI
 
 from control_plane.access.api_keys import endpoints as api_keys
 from control_plane.access.audit_log import endpoints as audit_log
+from control_plane.access.event_stream import endpoints as event_stream
 from control_plane.access.invitations import endpoints as invitations
 from control_plane.access.members import endpoints as members
 from control_plane.access.oauth import endpoints as oauth
@@ -43,6 +44,7 @@ ROUTERS: list[APIRouter] = [
     uploads.router,
     transformations.router,
     runs.router,
+    event_stream.router,
     manifest.router,
     schedules.router,
     dependencies.router,

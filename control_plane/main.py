@@ -22,6 +22,7 @@ from control_plane.core.places import Places
 from control_plane.core.slots import Slots
 from control_plane.core.tasks import TaskRunner
 from control_plane.core.worker_hosts import WorkerHosts
+from control_plane.events.signals import EventSignals
 from control_plane.keys.keyring import make_vault
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.redemption import Redemption
@@ -83,6 +84,8 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
     for client in (dagster, sign_in_providers, captcha):
         held.callback(client.close)
     factory, vault = make_session_factory(engine), make_vault(settings)
+    signals = EventSignals(settings.database_url.get_secret_value())
+    held.callback(signals.close)
     redemption = Redemption(factory, vault, settings)
     smtp_url = settings.smtp_url.get_secret_value() if settings.smtp_url else None
     return {
@@ -100,6 +103,8 @@ def _make_services(settings: Settings, held: ExitStack) -> dict[str, object]:
         "launch_slots": Slots(),
         "reading_slots": Slots(total=12, per_org=6),
         "places": Places(),
+        "stream_slots": Slots(total=400, per_org=50, kept_for_others=50, what="event streams"),
+        "event_signals": signals,
         "database_probe": DatabaseProbe(),
         "provisioner": Provisioner(settings.provisioner_socket),
         "dagster": dagster,

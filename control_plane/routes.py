@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from control_plane.access.caller import Require, RequireOperator, RequireService, current_user
 from control_plane.api import include_routers
@@ -42,6 +42,10 @@ OPEN: dict[str, str] = {
     "GET /internal/v1/session": "Tells whose cookie or token it was given, 401 without one.",
     "POST /internal/v1/task-tokens": "Checks an API key itself, for `runs:run` and `secrets:run`.",
     "POST /internal/v1/task-tokens/redeem": "Takes the task token that it uses up.",
+}
+# FastAPI's dependencies are asked once, when a socket opens: one that stays open has to ask again.
+SOCKETS: dict[str, str] = {
+    "/api/v1/orgs/{org}/events": "Asks who it is and what they may see for each look.",
 }
 _GATE_CLASSES = (Require, RequireOperator, RequireService)
 _GATE_FUNCTIONS = (org_of_reader, current_user)
@@ -83,12 +87,28 @@ def list_operations() -> list[Operation]:
 
 def operations_of(app: FastAPI) -> Iterator[Operation]:
     """Walks the routes of an application that are declared as endpoints."""
+    for one in _declared(app):
+        if _is_a(one, APIRoute):
+            yield from _operations(one)
+
+
+def _declared(app: FastAPI) -> Iterator[Any]:
     for route in app.routes:
         # FastAPI resolves included routers lazily: their routes are contexts.
         contexts = getattr(route, "effective_route_contexts", None)
-        for one in [route] if contexts is None else contexts():
-            if isinstance(getattr(one, "original_route", one), APIRoute):
-                yield from _operations(one)
+        yield from [route] if contexts is None else contexts()
+
+
+def _is_a(route: Any, kind: type) -> bool:
+    return isinstance(getattr(route, "original_route", route), kind)
+
+
+def list_sockets() -> list[str]:
+    """Returns the paths of the application's WebSockets."""
+    app = FastAPI()
+    include_routers(app)
+    sockets = (one for one in _declared(app) if _is_a(one, APIWebSocketRoute))
+    return sorted(str(getattr(one, "starlette_route", one).path) for one in sockets)
 
 
 def gate_of(dependant: Dependant) -> Any:

@@ -7,7 +7,7 @@ are locked with `SKIP LOCKED`, and every step can be repeated.
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from control_plane.access.housekeeping.service import Housekeeping
 from control_plane.core.database import make_engine, make_session_factory
 from control_plane.core.errors import DatanikaError, Sealed
+from control_plane.core.signals import Listener
 from control_plane.keys.keyring import make_vault
 from control_plane.keys.maintenance import KeyMaintenance
 from control_plane.runs.dagster import DagsterClient
-from control_plane.runs.reconciliation import RunReconciler
+from control_plane.runs.reconciliation import CHANGES, RunReconciler
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.closing import Closing
 from control_plane.warehouses.provisioner import Provisioner
@@ -40,15 +41,26 @@ class Worker:
 
     Args:
         jobs: By name; each does one pass.
+        wakes: By name of a job: set, it ends the job's pause.
+        listeners: They set those; they listen while `run` runs.
     """
 
-    def __init__(self, jobs: dict[str, Callable[[], object]]) -> None:
+    def __init__(
+        self,
+        jobs: dict[str, Callable[[], object]],
+        wakes: Mapping[str, threading.Event] | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         self._jobs = jobs
         self._stop = threading.Event()
+        self._wakes = wakes or {}
+        self._listeners = listeners
 
     def stop(self) -> None:
         """Ends `run` after the passes that are under way."""
         self._stop.set()
+        for wake in self._wakes.values():
+            wake.set()
 
     def run(self) -> None:
         """Runs each job in a thread of its own, so that a slow one does not delay the others."""
@@ -56,10 +68,14 @@ class Worker:
             threading.Thread(target=self._repeat, args=(name, job), name=name)
             for name, job in self._jobs.items()
         ]
+        for listener in self._listeners:
+            listener.start()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        for listener in self._listeners:
+            listener.close()
 
     def _repeat(self, name: str, job: Callable[[], object]) -> None:
         backoff_seconds = POLL_SECONDS
@@ -81,7 +97,15 @@ class Worker:
                 # A job's bug or a database that is away must not end the others.
                 logger.exception("%s failed", name)
                 backoff_seconds = min(backoff_seconds * 2, MAXIMUM_BACKOFF_SECONDS)
-            self._stop.wait(backoff_seconds)
+            self._pause(name, backoff_seconds)
+
+    def _pause(self, name: str, seconds: float) -> None:
+        wake = self._wakes.get(name)
+        if wake is None:
+            self._stop.wait(seconds)
+        elif wake.wait(seconds):
+            # Before the pass: what is told during it is looked at in another one.
+            wake.clear()
 
 
 def make_worker(settings: Settings) -> Worker:
@@ -102,7 +126,14 @@ def make_worker(settings: Settings) -> Worker:
     }
     if settings.worker_heartbeat is not None:
         jobs["heartbeat"] = partial(_beat, factory, settings.worker_heartbeat)
-    return Worker(jobs)
+    run_changed = threading.Event()
+    listener = Listener(
+        settings.database_url.get_secret_value(),
+        CHANGES,
+        lambda _: run_changed.set(),
+        run_changed.set,
+    )
+    return Worker(jobs, {"runs": run_changed}, [listener])
 
 
 def _beat(factory: sessionmaker[Session], path: Path) -> None:

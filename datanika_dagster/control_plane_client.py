@@ -233,6 +233,15 @@ class ControlPlaneClient:
         """
         return Quotas.model_validate(self._request("GET", "/quotas"))
 
+    def tell_run_change(self) -> None:
+        """Says that a run has come or has another status.
+
+        Raises:
+            ControlPlaneUnreachable: No answer.
+            ControlPlaneRefused: This process may not say so.
+        """
+        self._request("POST", "/runs/changes", {})
+
     def session(self) -> Session:
         """Returns who the caller's forwarded headers belong to.
 
@@ -280,7 +289,7 @@ class ControlPlaneClient:
             raise PlatformSealed(response.status_code, *_reason(response))
         if response.is_error:
             raise ControlPlaneRefused(response.status_code, *_reason(response))
-        return response.json()
+        return response.json() if response.content else None
 
 
 class _Problem(BaseModel):

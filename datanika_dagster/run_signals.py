@@ -1,4 +1,4 @@
-"""Says, through PostgreSQL, that the run queue has something to do, and hears it.
+"""Says, through PostgreSQL, that the run queue has something to do or that a run changed, and hears it.
 
 A signal carries nothing and may be lost: whoever hears it looks for himself, and looks from time to
 time without one. Knows no runs (docs/decisions/0110-the-queue-is-told.md).
@@ -21,13 +21,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 _LOGGER: Final = logging.getLogger(__name__)
 CHANNEL: Final = "datanika_runs"
+"""The run queue has something to do."""
+
+CHANGES: Final = "datanika_run_changes"
+"""A run has come, or has another status."""
+
+TELL_CHANGE: Final = f"SELECT pg_notify('{CHANGES}', '')"
+"""Told when its transaction commits, once for each transaction."""
+
 _RECONNECT_SECONDS: Final = 1.0
 # A connection whose server is gone without a word is noticed after about this long.
 _KEEPALIVE: Final = {
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
-    "application_name": CHANNEL,
 }
 
 
@@ -47,10 +54,12 @@ class Listener:
 
     Args:
         database_url: SQLAlchemy URL of Dagster's storage.
+        channel: What is listened to.
     """
 
-    def __init__(self, database_url: str) -> None:
-        self._dsn = _dsn(database_url)
+    def __init__(self, database_url: str, channel: str = CHANNEL) -> None:
+        self._dsn = _dsn(database_url, channel)
+        self._channel = channel
         self._heard = threading.Event()
         self._stopped = threading.Event()
         self._is_listening = threading.Event()
@@ -100,7 +109,7 @@ class Listener:
             connection = stack.enter_context(closing(psycopg2.connect(self._dsn)))
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(f"LISTEN {CHANNEL}")
+                cursor.execute(f"LISTEN {self._channel}")
             self._is_listening.set()
             yield connection
 
@@ -113,6 +122,7 @@ class Listener:
                 self._heard.set()
 
 
-def _dsn(database_url: str) -> str:
+def _dsn(database_url: str, channel: str) -> str:
     url = sqlalchemy.make_url(database_url).set(drivername="postgresql")
-    return url.update_query_dict(_KEEPALIVE).render_as_string(hide_password=False)
+    named = {**_KEEPALIVE, "application_name": channel}
+    return url.update_query_dict(named).render_as_string(hide_password=False)

@@ -216,6 +216,7 @@ class StampingRunStorage(PostgresRunStorage):
                 values |= {"run_body": serialize_value(run), "status": run.status.value}
                 of_run = RunsTable.c.run_id == run_id
                 connection.execute(RunsTable.update().where(of_run).values(**values))
+                connection.execute(db.text(run_signals.TELL_CHANGE))
 
     def _insert(self, run: DagsterRun, org: str | None) -> None:
         """Stores a run, its tags and its owner, or none of them.
@@ -245,6 +246,7 @@ class StampingRunStorage(PostgresRunStorage):
                     for snapshot_id in sorted(snapshots):
                         owned = {"snapshot_id": snapshot_id, "org": org}
                         connection.execute(db.text(OWN_SNAPSHOT), owned)
+                connection.execute(db.text(run_signals.TELL_CHANGE))
 
     def _insert_backfill(self, backfill: PartitionBackfill, org: str | None) -> None:
         """Stores a backfill, its tags and its owner, or none of them.

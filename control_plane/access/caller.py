@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
+from starlette.requests import HTTPConnection
 
 from control_plane.access.key_store.repository import ApiKeyRepository, KeyOwner, find_key_by_hash
 from control_plane.access.key_store.uses import KeyUses
@@ -68,13 +69,13 @@ async def get_signer(request: Request) -> TokenSigner:
 SignerDep = Annotated[TokenSigner, Depends(get_signer)]
 
 
-def bearer_token(request: Request) -> str | None:
+def bearer_token(request: HTTPConnection) -> str | None:
     """Returns the token of the `Authorization: Bearer` header, None without one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def required_bearer(request: Request) -> str:
+def required_bearer(request: HTTPConnection) -> str:
     """Returns the token of the `Authorization: Bearer` header.
 
     Raises:
@@ -126,7 +127,11 @@ class Require:
 
 
 def resolve_caller(
-    request: Request, org: str, session: Session, signer: TokenSigner, settings: Settings
+    request: HTTPConnection,
+    org: str,
+    session: Session,
+    signer: TokenSigner,
+    settings: Settings,
 ) -> Caller:
     """Finds out who calls and enters the org.
 
@@ -147,7 +152,7 @@ def resolve_caller(
 
 
 def _caller_of_user(
-    request: Request, org: str, session: Session, signer: TokenSigner
+    request: HTTPConnection, org: str, session: Session, signer: TokenSigner
 ) -> tuple[Caller, bool]:
     member = member_of_token(session, signer, required_bearer(request), org)
     if member.org_id is None or member.role is None:
@@ -157,7 +162,9 @@ def _caller_of_user(
     return caller, member.is_suspended
 
 
-def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tuple[Caller, bool]:
+def _caller_of_key(
+    request: HTTPConnection, org: str, session: Session, key: str
+) -> tuple[Caller, bool]:
     owner = find_key(session, key)
     if owner.org_slug != org:
         raise NotFound(f"There is no organization '{org}'.")
@@ -170,7 +177,7 @@ def _caller_of_key(request: Request, org: str, session: Session, key: str) -> tu
     return caller, owner.is_suspended
 
 
-def _note_use(request: Request, owner: KeyOwner) -> None:
+def _note_use(request: HTTPConnection, owner: KeyOwner) -> None:
     uses = cast("KeyUses", request.app.state.key_uses)
     if not uses.is_due(owner.key_id):
         return
@@ -193,7 +200,7 @@ def find_key(session: Session, key: str) -> KeyOwner:
     return owner
 
 
-def actor_of(request: Request, kind: str, actor_id: int | None, name: str) -> Actor:
+def actor_of(request: HTTPConnection, kind: str, actor_id: int | None, name: str) -> Actor:
     """Returns who does something with this request, for the audit log.
 
     Args:

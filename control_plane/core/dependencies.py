@@ -10,6 +10,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session, sessionmaker
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from control_plane.core.mail import Mailer
 from control_plane.core.places import Places
@@ -18,7 +19,7 @@ from control_plane.core.vault import Vault
 from control_plane.settings import Settings
 
 
-def get_session_factory(request: Request) -> sessionmaker[Session]:
+def get_session_factory(request: HTTPConnection) -> sessionmaker[Session]:
     """Returns the application's session factory."""
     return cast("sessionmaker[Session]", request.app.state.session_factory)
 

@@ -22,6 +22,7 @@ DOCS_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
     " script-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 )
+SWITCHING_PROTOCOLS = 101
 DOCS_PATHS = ("/docs", "/static-offline-docs")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -51,7 +52,7 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
@@ -59,11 +60,11 @@ class RequestContext:
         state["client_address"] = self._client_address(scope)
         started_at = time.perf_counter()
         # The server's own error handler answers outside of this middleware.
-        status = 500
+        status = 500 if scope["type"] == "http" else SWITCHING_PROTOCOLS
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
                 status = message["status"]
                 self._add_headers(scope["path"], trace_id, MutableHeaders(scope=message))
             await send(message)
@@ -175,7 +176,7 @@ def _log(scope: Scope, status: int, duration_seconds: float, trace_id: str) -> N
     # The path as it was decoded could hold line breaks: its representation cannot. No query string.
     logger.info(
         "%s %s %s %.1f ms trace %s",
-        scope["method"],
+        scope.get("method", "WebSocket"),
         ascii(scope["path"])[1:-1],
         status,
         duration_seconds * 1000,

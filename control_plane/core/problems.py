@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from control_plane.core.database_errors import RETRY_AFTER_SECONDS, translate
 from control_plane.core.errors import DatanikaError, FieldError, Throttled, Unavailable
@@ -67,7 +68,7 @@ def validation_field_errors(errors: Sequence[Any], *, skip: int = 0) -> tuple[Fi
 
 
 def _render(
-    request: Request,
+    request: HTTPConnection,
     *,
     status: int,
     code: str,
@@ -92,6 +93,11 @@ def _render(
 def _on_datanika_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, DatanikaError):
         raise error
+    return problem_of(request, error)
+
+
+def problem_of(request: HTTPConnection, error: DatanikaError) -> JSONResponse:
+    """Returns the answer that tells of an error, also of a WebSocket that is refused."""
     response = _render(
         request,
         status=error.status,

@@ -1,9 +1,9 @@
 """What is known of a request beside its body: who sent it from where, and under which trace id."""
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 
-def client_address(request: Request) -> str | None:
+def client_address(request: HTTPConnection) -> str | None:
     """Returns the caller's address; behind trusted proxies the one that they saw."""
     known = getattr(request.state, "client_address", None)
     if known is not None:
@@ -11,6 +11,6 @@ def client_address(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
-def trace_id(request: Request) -> str | None:
+def trace_id(request: HTTPConnection) -> str | None:
     """Returns the id that the request's log lines and audit entries carry."""
     return getattr(request.state, "trace_id", None)

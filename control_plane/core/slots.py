@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from control_plane.core.errors import Throttled
 
 RETRY_AFTER_SECONDS = 2
+SLOW_WORK = "tests, previews, publications, launches or looks at a run"
 
 
 class Slots:
@@ -25,9 +26,13 @@ class Slots:
         total: Places in this process.
         per_org: Places that one org may have of them.
         kept_for_others: How many of the last places nobody gets who holds one already.
+        what: What takes the places, for who finds none.
     """
 
-    def __init__(self, *, total: int = 8, per_org: int = 3, kept_for_others: int = 2) -> None:
+    def __init__(
+        self, *, total: int = 8, per_org: int = 3, kept_for_others: int = 2, what: str = SLOW_WORK
+    ) -> None:
+        self._what = what
         self._total = total
         self._per_org = per_org
         self._kept_for_others = kept_for_others
@@ -44,8 +49,7 @@ class Slots:
         with self._lock:
             if not self._has_place(org_id):
                 raise Throttled(
-                    "Too many tests, previews, publications, launches or looks at a run are going "
-                    "on; try again in a moment.",
+                    f"Too many {self._what} are going on; try again in a moment.",
                     retry_after_seconds=RETRY_AFTER_SECONDS,
                 )
             self._taken[org_id] += 1

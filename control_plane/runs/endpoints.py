@@ -33,7 +33,7 @@ from control_plane.core.pagination import (
 from control_plane.core.requests import client_address, trace_id
 from control_plane.core.slots import Slots
 from control_plane.core.vault import Vault
-from control_plane.runs import authorization, service
+from control_plane.runs import authorization, reconciliation, service
 from control_plane.runs.authorization import StartingRun
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
@@ -183,6 +183,12 @@ def cancel_run(run_id: str, caller: Runner, session: SessionDep, dagster: Dagste
     run = service.get_run(session, caller, run_id)
     service.cancel_run(session, caller, run, dagster)
     return RunSummary.model_validate(run)
+
+
+@internal.post("/runs/changes", status_code=204)
+def note_run_changes(_launcher: Launcher, session: SessionDep) -> None:
+    """Has the worker look at once which runs have changed in Dagster."""
+    reconciliation.wake(session)
 
 
 @internal.post("/runs/{run_id}/authorize")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -29,10 +30,16 @@ from datanika_manifest.run_records import LAUNCH_TAG, MANIFEST_TAG
 
 logger = logging.getLogger(__name__)
 # Dagster's clock and transactions: a change can become visible a moment after its time.
+CHANGES = "datanika_run_changes"
 OVERLAP_SECONDS = 30.0
 RECHECK_SECONDS = 60.0
 MAXIMUM_RECHECKED = 500
 FIRST_LOOK_BACK_SECONDS = 24 * 3600.0
+
+
+def wake(session: Session) -> None:
+    """Has whoever follows the runs look at once, when the transaction has ended."""
+    session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANGES})
 
 
 class RunReconciler:

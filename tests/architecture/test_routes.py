@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 
 from control_plane.access.caller import Require
 from control_plane.access.permissions import SHELL_RUN, Permission
-from control_plane.routes import OPEN, list_operations, operations_of
+from control_plane.routes import OPEN, SOCKETS, list_operations, list_sockets, operations_of
 
 OPERATIONS = {operation.name: operation for operation in list_operations()}
 
@@ -28,6 +28,11 @@ def test_every_route_has_a_gate_or_is_listed_open(name: str):
 def test_open_routes_exist_and_have_a_reason():
     assert OPERATIONS.keys() >= OPEN.keys()
     assert all(OPEN.values())
+
+
+def test_every_socket_is_listed_with_what_it_asks():
+    assert list_sockets() == sorted(SOCKETS)
+    assert all(SOCKETS.values())
 
 
 def test_every_permission_opens_something():

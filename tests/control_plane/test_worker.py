@@ -2,11 +2,16 @@
 
 import logging
 import threading
+import time
 
+import httpx
 import pytest
 
 from control_plane import worker as worker_module
+from control_plane.access.sessions.tokens import ServiceRole
 from control_plane.core.errors import Sealed, Unavailable
+from control_plane.core.signals import Listener
+from control_plane.runs.reconciliation import CHANGES
 from control_plane.worker import Worker
 
 
@@ -53,3 +58,43 @@ def test_each_failure_is_told(run):
 def test_a_bug_does_not_end_it(run):
     said = run([ValueError("x"), "done"])
     assert said == [("ERROR", "warehouses failed")]
+
+
+def test_a_signal_ends_a_pause_and_so_does_the_end(monkeypatch):
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", 60.0)
+    passes, wake = [], threading.Event()
+    worker = Worker({"runs": lambda: passes.append(time.monotonic())}, {"runs": wake})
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    for count in (1, 2, 3):
+        deadline = time.monotonic() + 10
+        while len(passes) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        wake.set()
+    worker.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_whoever_says_that_runs_changed_wakes_the_worker_s_listener(live_api):
+    heard = threading.Event()
+    url = live_api.settings.database_url.get_secret_value()
+    listener = Listener(url, CHANGES, lambda _: heard.set(), lambda: None)
+    listener.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not listener.is_listening:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        signer = live_api.application.state.signer
+        token = signer.service_token(ServiceRole.LAUNCHER)
+        answer = httpx.post(
+            f"{live_api.url}/internal/v1/runs/changes",
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert answer.status_code == 204
+        assert heard.wait(10)
+    finally:
+        listener.close()

@@ -15,6 +15,7 @@ from control_plane.access.housekeeping.repository import HousekeepingRepository
 from control_plane.access.task_tokens.service import delete_expired_tokens
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
+from control_plane.events.service import delete_old_events
 
 logger = logging.getLogger(__name__)
 INTERVAL_SECONDS = 3600.0
@@ -56,7 +57,9 @@ class Housekeeping:
             "sessions": lambda rows: rows.delete_sessions(sessions),
         }
         removed = {name: self._in_batches(step) for name, step in steps.items()}
-        return removed | {"task tokens": delete_expired_tokens(self._factory)}
+        removed["task tokens"] = delete_expired_tokens(self._factory)
+        removed["events"] = delete_old_events(self._factory)
+        return removed
 
     def _in_batches(self, step: Callable[[HousekeepingRepository], int]) -> int:
         removed = 0

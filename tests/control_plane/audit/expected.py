@@ -137,6 +137,7 @@ ENTRIES: dict[str, list[Left]] = {
 
 # What leaves no entry of its own, and why not.
 WITHOUT: dict[str, str] = {
+    "POST /internal/v1/runs/changes": "changes nothing; has the platform look at runs at once",
     f"POST {ORG}/connections/{{connection_id}}/test": "changes nothing; the access to secrets is on"
     " record",
     f"POST {ORG}/connections/{{connection_id}}/metadata/sync": "a cache of what a source has; the"

@@ -138,6 +138,7 @@ ROWS: dict[str, Row] = {
     f"POST {ORG}/publish": Row(),
     f"GET {ORG}/manifest": _refused(503, NO_DAGSTER, o.manifest),
     f"GET {ORG}/runs": Row(),
+    f"GET {ORG}/events": Row(),
     f"POST {ORG}/runs": Row(body={"targets": []}, status=409, because=NOT_PUBLISHED),
     f"GET {ORG}/runs/{{run_id}}": _refused(503, NO_DAGSTER, o.run),
     f"GET {ORG}/runs/{{run_id}}/logs": _refused(503, NO_DAGSTER, o.run),
@@ -184,6 +185,7 @@ ROWS: dict[str, Row] = {
     "GET /internal/v1/locations": Row(),
     "GET /internal/v1/orgs/{org}/manifest": Row(o.manifest),
     "GET /internal/v1/orgs/{org}/manifests/{sha256}": Row(o.manifest),
+    "POST /internal/v1/runs/changes": Row(),
     "POST /internal/v1/runs/{run_id}/authorize": Row(o.launched_run),
     "POST /internal/v1/orgs/{org}/intents": Row(a.intent),
     # Open

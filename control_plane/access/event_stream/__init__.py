@@ -1,0 +1,1 @@
+"""What happens in an org, as a list and as it happens."""

@@ -1,0 +1,1 @@
+"""What happens in an org, for clients that want to know at once."""
