@@ -14,6 +14,7 @@ from benchmarks import (
     api,
     code_location,
     first_light,
+    gateway,
     installation,
     launch,
     many_orgs,
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "run_rate": run_rate.measure,
     "api": api.measure,
     "row_security": row_security.measure,
+    "gateway": gateway.measure,
     "many_orgs": many_orgs.measure,
 }
 DEFAULT_PORT = 18700

@@ -57,12 +57,14 @@ class ServedApi:
         pid: The server's process.
         tenants: The orgs in its database.
         email: Of a user with the password `PASSWORD`.
+        admin_dsn: Of its database, as a superuser.
     """
 
     port: int
     pid: int
     tenants: list[Tenant]
     email: str
+    admin_dsn: str
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def served_api(
         }
         process = _start(port, environment)
         try:
-            yield ServedApi(port, process.pid, tenants, email)
+            yield ServedApi(port, process.pid, tenants, email, pg.dsn("datanika"))
         finally:
             process.terminate()
             process.wait(30)

@@ -1,5 +1,6 @@
 """Events, assets, checks, partitions and pools, as an org may see and change them."""
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,7 +11,6 @@ from dagster._core.storage.event_log import EventLogStorage
 from dagster._core.storage.event_log.base import AssetEventSummaryRecord, PoolLimit
 from dagster._core.storage.event_log.schema import (
     ConcurrencyLimitsTable,
-    ConcurrencySlotsTable,
     PendingStepsTable,
 )
 from dagster._utils.concurrency import ConcurrencyKeyInfo
@@ -31,6 +31,8 @@ from datanika_dagster.gateway.scoped.policy import (
     Policy,
     facade,
 )
+
+_SAME_MOMENT_SECONDS: Final = 0.5
 
 AssetKeys = Callable[[], Collection[AssetKey]]
 
@@ -170,6 +172,8 @@ class OrgEventLogStorage(Facade, EventLogStorage):
     ) -> None:
         super().__init__(inner, own, role)
         self._asset_keys = asset_keys
+        self._pending: set[str] = set()
+        self._pending_at = float("-inf")
 
     @override
     def store_event(self, event: EventLogEntry) -> None:
@@ -244,12 +248,13 @@ class OrgEventLogStorage(Facade, EventLogStorage):
 
     @override
     def get_concurrency_run_ids(self) -> set[str]:
-        slots, waiting = ConcurrencySlotsTable.c, PendingStepsTable.c
-        rows = [
-            *self._of_pools(slots.concurrency_key, slots.run_id),
-            *self._of_pools(waiting.concurrency_key, waiting.run_id),
-        ]
-        return {run_id for (run_id,) in rows if run_id}
+        # Dagster asks once for each run of a list.
+        now = time.monotonic()
+        if now - self._pending_at > _SAME_MOMENT_SECONDS:
+            columns = PendingStepsTable.c
+            rows = self._of_pools(columns.concurrency_key, columns.run_id)
+            self._pending, self._pending_at = {run_id for (run_id,) in rows}, now
+        return set(self._pending)
 
     def _of_pools(self, pool: Any, *columns: Any) -> Sequence[Any]:
         """Returns columns of the rows whose pool is the org's."""

@@ -301,6 +301,17 @@ class TestAssets:
             mine.view().report_dagster_event(made, mine.run.run_id)
 
 
+class TestPools:
+    def test_whose_steps_wait_or_run_is_told_of_own_ones(self, mine, theirs):
+        everybodys = mine.instance.event_log_storage.get_concurrency_run_ids()
+        assert {mine.run.run_id, theirs.run.run_id} <= everybodys
+        view = mine.view().event_log_storage
+        assert view.get_concurrency_run_ids() == {mine.run.run_id}
+        # A copy: who changes it changes nobody's answer.
+        view.get_concurrency_run_ids().clear()
+        assert view.get_concurrency_run_ids() == {mine.run.run_id}
+
+
 class TestSchedules:
     def test_an_admin_stops_and_starts_own_ones(self, mine):
         view = mine.view(Role.ADMIN)
