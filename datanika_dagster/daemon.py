@@ -18,6 +18,7 @@ from dagster._scheduler import scheduler
 
 from datanika_dagster import settings
 from datanika_dagster.control_plane_client import of_process
+from datanika_dagster.interrupted_ticks import InterruptedTicks
 from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.run_retries import PromptRunRetries
 from datanika_dagster.pooled_storage import keep_connections
@@ -42,7 +43,9 @@ class PromptDaemonController(DagsterDaemonController):
             client = self._changes.enter_context(of_process(settings.read()))
             url = instance.run_storage.postgres_url
             self._changes.enter_context(RunChanges(url, client.tell_run_change))
-        super().__init__(workspace_process_context, [*daemons, RunRetention()], **options)
+        super().__init__(
+            workspace_process_context, [*daemons, InterruptedTicks(), RunRetention()], **options
+        )
 
     def __exit__(self, *exception: Any) -> None:
         """Stops the daemons, and telling the control plane of runs."""
