@@ -27,6 +27,7 @@ TIMEOUT_SECONDS = 20.0
 ALL_ASSETS_JOB = "__ASSET_JOB"
 REPOSITORY = "__repository__"
 SCHEDULE_TAG = "dagster/schedule_name"
+PARENT_TAG = "dagster/parent_run_id"
 PRIORITY_TAG = "dagster/priority"
 # Where the quota allows no run at all nobody knows when it will.
 _ASK_AGAIN_SECONDS: Final = 3600
@@ -44,6 +45,12 @@ class LaunchOutcomeUnknown(Unavailable):
     """Dagster was asked to launch and did not answer: the run may exist or not."""
 
     code = "launch_outcome_unknown"
+
+
+class NothingFailed(InvalidState):
+    """A run has no step that a retry from failure could begin with."""
+
+    code = "nothing_failed"
 
 
 @dataclass(frozen=True)
@@ -168,17 +175,45 @@ class DagsterClient:
                 "tags": [{"key": key, "value": str(value)} for key, value in tags.items()]
             },
         }
+        answer = self._ask_for_run("launchRun", queries.LAUNCH, params)
+        if answer["__typename"] == "InvalidSubsetError":
+            raise NotLoaded("Dagster has not loaded the published definitions yet.")
+        return _launched(answer)
+
+    def retry(self, run_id: str, launch_id: int, *, from_failure: bool) -> str:
+        """Starts a run again, as it is defined now, and returns the new run's id.
+
+        Args:
+            run_id: A run that has ended.
+            launch_id: By which the new run is found again.
+            from_failure: Only the steps that failed, and what comes after them.
+
+        Raises:
+            NotLoaded: Dagster does not know the location (yet).
+            NothingFailed: There is no step to begin with.
+            QuotaExceeded: The org has started as many as it may; there is no run.
+            LaunchOutcomeUnknown: Dagster did not answer; `find_launched` tells later.
+            Upstream: Dagster refused.
+        """
+        params = {
+            "parentRunId": run_id,
+            "strategy": "FROM_FAILURE" if from_failure else "ALL_STEPS",
+            "extraTags": [{"key": LAUNCH_TAG, "value": str(launch_id)}],
+        }
+        answer = self._ask_for_run("launchRunReexecution", queries.RETRY, params)
+        if answer["__typename"] == "InvalidSubsetError":
+            raise NothingFailed(
+                "No step of the run that is still defined failed; retry all of it instead "
+                "(`from_failure`: false)."
+            )
+        return _launched(answer)
+
+    def _ask_for_run(self, field: str, mutation: str, params: dict[str, Any]) -> dict[str, Any]:
         try:
-            answer = self._ask("launchRun", queries.LAUNCH, {"params": params})
+            return self._ask(field, mutation, {"params": params})
         except (Unavailable, Upstream) as error:
             # An error of Dagster's own can come after it has stored the run.
             raise LaunchOutcomeUnknown(error.detail) from None
-        kind = answer["__typename"]
-        if kind == "LaunchRunSuccess":
-            return cast("str", answer["run"]["runId"])
-        if kind in {"InvalidSubsetError", "PipelineNotFoundError"}:
-            raise NotLoaded("Dagster has not loaded the published definitions yet.")
-        raise Upstream(f"Dagster refused to launch the run ({kind}).")
 
     def runs_updated_after(
         self, updated_after_seconds: float, *, limit: int = 100
@@ -278,6 +313,16 @@ class DagsterClient:
                 raise _quota_exceeded(str(answer["message"]))
             raise Upstream("Dagster failed to answer; its log has the reason.")
         return answer
+
+
+def _launched(answer: dict[str, Any]) -> str:
+    """Returns the id of the run that Dagster says it has started."""
+    kind = answer["__typename"]
+    if kind == "LaunchRunSuccess":
+        return cast("str", answer["run"]["runId"])
+    if kind == "PipelineNotFoundError":
+        raise NotLoaded("Dagster has not loaded the published definitions yet.")
+    raise Upstream(f"Dagster refused to launch the run ({kind}).")
 
 
 def _quota_exceeded(message: str) -> QuotaExceeded:

@@ -37,7 +37,7 @@ from control_plane.runs import authorization, reconciliation, service
 from control_plane.runs.authorization import StartingRun
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.launching import RunLauncher
-from control_plane.runs.models import RunStatus, RunTrigger
+from control_plane.runs.models import Run, RunStatus, RunTrigger
 from control_plane.runs.reading import ReadingDep
 from control_plane.runs.redemption import Redemption
 from control_plane.runs.schemas import (
@@ -46,6 +46,7 @@ from control_plane.runs.schemas import (
     RunAuthorize,
     RunCreate,
     RunLog,
+    RunRetry,
     RunSummary,
     RunTarget,
     RunView,
@@ -90,6 +91,7 @@ class Launches:
         self._caller = caller
         self._vault = cast("Vault", request.app.state.vault)
         self._factory = factory
+        self._dagster = dagster
         self._launcher = RunLauncher(factory, dagster, caller)
         self._key = idempotency_key
         self._response = response
@@ -109,7 +111,23 @@ class Launches:
     def launch(self, targets: list[RunTarget], priority: int = 0) -> RunSummary:
         """Launches a run and points to it."""
         with self._slots.take(self._caller.org_id):
-            run = self._launcher.launch(targets, self._key, priority)
+            return self._answer(self._launcher.launch(targets, self._key, priority))
+
+    def retry(self, run_id: str, *, from_failure: bool) -> RunSummary:
+        """Does a run again and points to the new one.
+
+        Raises:
+            NotFound: The org has no such run, or Dagster says that it is another org's.
+        """
+        with transaction(self._factory, self._caller.org_id) as session:
+            run = service.get_run(session, self._caller, run_id)
+        with self._slots.take(self._caller.org_id):
+            service.require_own(run, self._caller, self._dagster)
+            return self._answer(
+                self._launcher.retry(run, from_failure=from_failure, idempotency_key=self._key)
+            )
+
+    def _answer(self, run: Run) -> RunSummary:
         self._response.headers["Location"] = f"/api/v1/orgs/{self._caller.org}/runs/{run.id}"
         return service.with_reason(RunSummary.model_validate(run), self._vault)
 
@@ -183,6 +201,12 @@ def cancel_run(run_id: str, caller: Runner, session: SessionDep, dagster: Dagste
     run = service.get_run(session, caller, run_id)
     service.cancel_run(session, caller, run, dagster)
     return RunSummary.model_validate(run)
+
+
+@router.post("/runs/{run_id}/retry", status_code=202)
+def retry_run(run_id: str, launches: LaunchesDep, body: RunRetry | None = None) -> RunSummary:
+    """Does a run again, with what is published now: what failed in it, or all of it."""
+    return launches.retry(run_id, from_failure=(body or RunRetry()).from_failure)
 
 
 @internal.post("/runs/changes", status_code=204)

@@ -7,7 +7,7 @@ or the next request with the same key completes the record.
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -18,15 +18,21 @@ from sqlalchemy.orm import Session, sessionmaker
 from control_plane.access.caller import Caller
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
-from control_plane.core.errors import DatanikaError
+from control_plane.core.errors import DatanikaError, InvalidState
 from control_plane.manifest.errors import NotPublished
 from control_plane.manifest.service import get_current_manifest
 from control_plane.runs.attribution import record_run
-from control_plane.runs.dagster import DagsterClient, LaunchOutcomeUnknown, NotLoaded
+from control_plane.runs.dagster import (
+    DagsterClient,
+    LaunchOutcomeUnknown,
+    NothingFailed,
+    NotLoaded,
+)
 from control_plane.runs.errors import IdempotencyKeyReused, LaunchInProgress
-from control_plane.runs.models import Launch, Run, RunTrigger
+from control_plane.runs.models import Launch, Run, RunStatus, RunTrigger
 from control_plane.runs.repository import LaunchRepository, RunRepository
 from control_plane.runs.schemas import RunTarget
+from control_plane.runs.status import ENDED
 from datanika_manifest import selection
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import AssetKey
@@ -44,6 +50,7 @@ class _Wish:
     launch_id: int
     sha256: str
     asset_keys: list[AssetKey]
+    targets: list[Any]
 
 
 class RunLauncher:
@@ -81,27 +88,66 @@ class RunLauncher:
             Unavailable: Dagster does not answer.
         """
         body = [target.model_dump() for target in targets]
-        wish = self._record_wish(body, priority, idempotency_key)
+        wish = self._record_wish(
+            [body, priority],
+            body,
+            lambda location: select_assets(location, body),
+            idempotency_key,
+        )
         if isinstance(wish, Run):
             return wish
+        return self._start(
+            wish,
+            lambda: self._dagster.launch(
+                self._caller.org, wish.asset_keys, wish.launch_id, priority
+            ),
+        )
+
+    def retry(self, run: Run, *, from_failure: bool, idempotency_key: str | None) -> Run:
+        """Does a run again, with what is published now.
+
+        Args:
+            run: One that has ended.
+            from_failure: Only what failed and what comes after it; else all of it.
+            idempotency_key: The same key leads to one run, however often it is sent.
+
+        Raises:
+            InvalidState: It has not ended, or nothing of it failed.
+        """
+        _require_retryable(run, from_failure=from_failure)
+        wish = self._record_wish(
+            ["retry", run.id, from_failure],
+            run.targets,
+            lambda location: _still_defined(location, run.asset_keys),
+            idempotency_key,
+        )
+        if isinstance(wish, Run):
+            return wish
+        return self._start(
+            wish,
+            lambda: self._dagster.retry(run.id, wish.launch_id, from_failure=from_failure),
+        )
+
+    def _start(self, wish: "_Wish", start: Callable[[], str]) -> Run:
         try:
             wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
-            run_id = self._dagster.launch(
-                self._caller.org, wish.asset_keys, wish.launch_id, priority
-            )
+            run_id = start()
         except LaunchOutcomeUnknown:
             # It may have started: the wish stays, so that the key cannot start another one.
             raise
         except DatanikaError:
             self._withdraw(wish.launch_id)
             raise
-        return self._record_run(run_id, wish, body)
+        return self._record_run(run_id, wish)
 
     def _record_wish(
-        self, body: list[Any], priority: int, idempotency_key: str | None
+        self,
+        wanted: list[Any],
+        targets: list[Any],
+        select: Callable[[CodeLocation], list[AssetKey]],
+        idempotency_key: str | None,
     ) -> "_Wish | Run":
-        wanted = json.dumps([body, priority], sort_keys=True)
-        body_sha256 = hashlib.sha256(wanted.encode()).hexdigest()
+        body_sha256 = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
         with transaction(self._factory, self._caller.org_id) as session:
             launches = LaunchRepository(session, self._caller.org_id)
             if idempotency_key is not None:
@@ -111,12 +157,12 @@ class RunLauncher:
                 if earlier is not None:
                     launches.delete(earlier)
             manifest = get_current_manifest(session, self._caller.org_id)
-            asset_keys = select_assets(manifest.location, body)
+            asset_keys = select(manifest.location)
             launch = Launch(
                 org_id=self._caller.org_id,
                 idempotency_key=idempotency_key,
                 body_sha256=body_sha256,
-                targets=body,
+                targets=targets,
                 actor_kind=self._caller.actor.kind,
                 actor_id=self._caller.actor.id,
                 actor_name=self._caller.actor.name,
@@ -128,7 +174,7 @@ class RunLauncher:
                     launches.add(launch)
             except IntegrityError:
                 raise LaunchInProgress("A launch with this Idempotency-Key is going on.") from None
-            return _Wish(launch.id, manifest.sha256, asset_keys)
+            return _Wish(launch.id, manifest.sha256, asset_keys, targets)
 
     def _run_of(self, session: Session, launch: Launch, body_sha256: str) -> Run:
         if launch.body_sha256 != body_sha256:
@@ -152,13 +198,13 @@ class RunLauncher:
             launches = LaunchRepository(session, self._caller.org_id)
             launches.delete(launches.get(launch_id))
 
-    def _record_run(self, run_id: str, wish: _Wish, body: list[Any]) -> Run:
+    def _record_run(self, run_id: str, wish: _Wish) -> Run:
         with transaction(self._factory, self._caller.org_id) as session:
             runs = RunRepository(session, self._caller.org_id)
             values = {
                 "trigger": RunTrigger.API,
                 "actor_name": self._caller.actor.name,
-                "targets": body,
+                "targets": wish.targets,
                 "asset_keys": [list(key) for key in wish.asset_keys],
                 "manifest_sha256": wish.sha256,
             }
@@ -168,7 +214,7 @@ class RunLauncher:
             launch = LaunchRepository(session, self._caller.org_id).get(wish.launch_id)
             launch.run_id = run_id
             run = runs.get(run_id)
-            new = {"trigger": RunTrigger.API, "targets": body}
+            new = {"trigger": RunTrigger.API, "targets": wish.targets}
             record_run(session, self._caller.actor, run, new)
             session.flush()
             return run
@@ -193,6 +239,28 @@ def note_ui_launch(session: Session, caller: Caller) -> Launch:
         request_id=caller.actor.request_id,
     )
     return LaunchRepository(session, caller.org_id).add(launch)
+
+
+def _require_retryable(run: Run, *, from_failure: bool) -> None:
+    """Refuses to do again what goes on, or what has nothing that failed."""
+    if run.status not in ENDED:
+        raise InvalidState(f"The run is {run.status}; only one that has ended can be retried.")
+    if from_failure and run.status == RunStatus.SUCCESS:
+        raise NothingFailed("Nothing of the run failed; retry all of it instead.")
+
+
+def _still_defined(location: CodeLocation, asset_keys: list[Any] | None) -> list[AssetKey]:
+    """Returns those of a run's assets that are published now; all where it was of all.
+
+    Raises:
+        NotPublished: None of them is.
+    """
+    published = selection.all_asset_keys(location)
+    wanted = None if asset_keys is None else {tuple(key) for key in asset_keys}
+    found = [key for key in published if wanted is None or tuple(key) in wanted]
+    if not found:
+        raise NotPublished("Nothing of what the run made is published any more.")
+    return found
 
 
 def select_assets(location: CodeLocation, targets: Sequence[dict[str, Any]]) -> list[AssetKey]:

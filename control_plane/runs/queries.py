@@ -25,6 +25,21 @@ mutation LaunchRun($params: ExecutionParams!) {
 }
 """
 
+RETRY = """
+mutation RetryRun($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on InvalidSubsetError { message }
+    ... on PipelineNotFoundError { message }
+    ... on RunConflict { message }
+    ... on UnauthorizedError { message }
+    ... on PythonError { message className }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+
 RUNS = """
 query Runs($filter: RunsFilter, $cursor: String, $limit: Int) {
   runsOrError(filter: $filter, cursor: $cursor, limit: $limit) {

@@ -33,6 +33,17 @@ class RunCreate(BaseModel):
     )
 
 
+class RunRetry(BaseModel):
+    """How a run is done again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_failure: bool = Field(
+        default=True,
+        description="Only what failed and what comes after it; false: all that the run was of.",
+    )
+
+
 class RunAsset(BaseModel):
     """A table or model that a run made."""
 
@@ -88,6 +99,9 @@ class RunSummary(BaseModel):
 class RunView(RunSummary):
     """A run with what it did."""
 
+    retry_of: str | None = Field(
+        default=None, description="The run that this one, by itself or by somebody, does again."
+    )
     assets: list[RunAsset] = Field(default_factory=list["RunAsset"])
     checks: list[RunCheck] = Field(default_factory=list["RunCheck"])
     steps: list[RunStep] = Field(default_factory=list["RunStep"])

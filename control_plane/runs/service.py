@@ -12,7 +12,13 @@ from control_plane.access.task_tokens.service import revoke_run_tokens
 from control_plane.core.errors import NotFound
 from control_plane.core.vault import Vault
 from control_plane.runs import results
-from control_plane.runs.dagster import MAXIMUM_LOG_PAGE, DagsterClient, LogEvent, LogPage
+from control_plane.runs.dagster import (
+    MAXIMUM_LOG_PAGE,
+    PARENT_TAG,
+    DagsterClient,
+    LogEvent,
+    LogPage,
+)
 from control_plane.runs.models import Run, RunStatus
 from control_plane.runs.repository import RunRepository
 from control_plane.runs.schemas import RunLog, RunStep, RunSummary, RunView
@@ -59,6 +65,7 @@ def view_run(run: Run, caller: Caller, dagster: DagsterClient) -> RunView:
     stored = dagster.find_run_of(caller.org, run.id)
     if stored is None:
         return view
+    view.retry_of = stored.tags.get(PARENT_TAG)
     events, view.is_complete = _first_events(dagster, run.id)
     view.assets = results.assets_of(events)
     view.checks = results.checks_of(events)
@@ -109,7 +116,7 @@ def read_log(
         NotFound: Dagster has no log of it, or says that it is another org's.
         Unavailable: Dagster does not answer.
     """
-    _require_own(run, caller, dagster)
+    require_own(run, caller, dagster)
     page = dagster.read_log(run.id, cursor, limit)
     return RunLog(
         data=results.log_lines(page.events), next_cursor=page.cursor, has_more=page.has_more
@@ -124,14 +131,19 @@ def cancel_run(session: Session, caller: Caller, run: Run, dagster: DagsterClien
         InvalidState: It has ended.
         Unavailable: Dagster does not answer.
     """
-    _require_own(run, caller, dagster)
+    require_own(run, caller, dagster)
     dagster.terminate(run.id)
     # A run that has not started yet gets no credentials any more.
     revoke_run_tokens(session, caller.org_id, run.id)
     caller.audit(session).record("cancel", "run", run.id)
 
 
-def _require_own(run: Run, caller: Caller, dagster: DagsterClient) -> None:
-    # A row says what somebody registered; the stamp says where the run came from.
+def require_own(run: Run, caller: Caller, dagster: DagsterClient) -> None:
+    """Refuses a run that is another org's: its row says what somebody registered, its stamp whose it is.
+
+    Raises:
+        NotFound: Dagster does not have it, or says so.
+        Unavailable: Dagster does not answer.
+    """
     if dagster.find_run_of(caller.org, run.id) is None:
         raise NotFound(f"Dagster has no run '{run.id}'.")

@@ -17,7 +17,7 @@ from datanika_stack.run_following import SUCCESS, follow_logs, follow_run, read_
 
 COLLECTION = "runs"
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="Id of the run, as Dagster has it.")]
-app = noun("Runs: launch, list, watch, cancel.")
+app = noun("Runs: launch, list, watch, cancel, retry.")
 
 
 @api_command(app, "launch")
@@ -85,6 +85,24 @@ def logs(
 def cancel(session: Session, run_id: RunId) -> Any:
     """Ask a run to stop."""
     return session.client.post(session.path(COLLECTION, run_id, "cancel"))
+
+
+@api_command(app, "retry")
+def retry(
+    session: Session,
+    run_id: RunId,
+    is_whole: Annotated[
+        bool, typer.Option("--all", help="Do all of it again, not only what failed.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show the log; exit with 1 if the run fails.")
+    ] = False,
+) -> Any:
+    """Do a run again, with what is published now: what failed and what comes after it."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    body = {"from_failure": not is_whole}
+    run = session.client.post(session.path(COLLECTION, run_id, "retry"), body, headers=headers)
+    return _followed(session, run["id"]) if follow else run
 
 
 def _followed(session: Session, run_id: str) -> Any:

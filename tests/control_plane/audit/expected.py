@@ -65,6 +65,7 @@ ENTRIES: dict[str, list[Left]] = {
     f"POST {ORG}/runs": _org("run", "run", new=True),
     f"POST {ORG}/uploads/{{upload_id}}/runs": _org("run", "run", new=True),
     f"POST {ORG}/transformations/{{transformation_id}}/runs": _org("run", "run", new=True),
+    f"POST {ORG}/runs/{{run_id}}/retry": _org("run", "run", new=True),
     f"POST {ORG}/runs/{{run_id}}/cancel": _org("cancel", "run"),
     f"POST {ORG}/warehouse/credentials": _org("create", "warehouse_reader"),
     # The organization and who is in it

@@ -20,6 +20,7 @@ LIVE = {
     f"POST {ORG}/runs",
     f"POST {ORG}/uploads/{{upload_id}}/runs",
     f"POST {TRANSFORMATION}/runs",
+    f"POST {ORG}/runs/{{run_id}}/retry",
     f"POST {ORG}/runs/{{run_id}}/cancel",
     f"POST {ORG}/warehouse/credentials",
 }

@@ -142,6 +142,7 @@ ROWS: dict[str, Row] = {
     f"POST {ORG}/runs": Row(body={"targets": []}, status=409, because=NOT_PUBLISHED),
     f"GET {ORG}/runs/{{run_id}}": _refused(503, NO_DAGSTER, o.run),
     f"GET {ORG}/runs/{{run_id}}/logs": _refused(503, NO_DAGSTER, o.run),
+    f"POST {ORG}/runs/{{run_id}}/retry": _refused(503, NO_DAGSTER, o.run),
     f"POST {ORG}/runs/{{run_id}}/cancel": _refused(503, NO_DAGSTER, o.run),
     # Whoever is signed in
     "GET /api/v1/auth/me": Row(),
