@@ -13,6 +13,7 @@ import typer
 from benchmarks import (
     api,
     code_location,
+    events,
     first_light,
     gateway,
     installation,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Measure]]] = {
     "launch": launch.measure,
     "tasks": tasks.measure,
     "run_rate": run_rate.measure,
+    "events": events.measure,
     "api": api.measure,
     "row_security": row_security.measure,
     "gateway": gateway.measure,
