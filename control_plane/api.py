@@ -27,6 +27,7 @@ from control_plane.intents import endpoints as intents
 from control_plane.keys import endpoints as keys
 from control_plane.manifest import endpoints as manifest
 from control_plane.metadata import endpoints as metadata
+from control_plane.reactions import endpoints as reactions
 from control_plane.runs import endpoints as runs
 from control_plane.schedules import endpoints as schedules
 from control_plane.schedules.service import schedules_using
@@ -49,6 +50,7 @@ ROUTERS: list[APIRouter] = [
     schedules.router,
     dependencies.router,
     freshness.router,
+    reactions.router,
     metadata.router,
     warehouses.router,
     orgs.router,

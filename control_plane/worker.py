@@ -1,6 +1,7 @@
 """Background work of the control plane: `python -m control_plane.worker`.
 
-Provisions warehouses and closes those of deleted orgs, follows the runs and removes what has expired. Several may run at once: rows
+Provisions warehouses and closes those of deleted orgs, follows the runs, launches what their success
+or stale data call for, and removes what has expired. Several may run at once: rows
 are locked with `SKIP LOCKED`, and every step can be repeated.
 """
 
@@ -21,8 +22,11 @@ from control_plane.core.errors import DatanikaError, Sealed
 from control_plane.core.signals import Listener
 from control_plane.keys.keyring import make_vault
 from control_plane.keys.maintenance import KeyMaintenance
+from control_plane.reactions.launching import ReactionLauncher
+from control_plane.reactions.staleness import StalenessWatch
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.reconciliation import CHANGES, RunReconciler
+from control_plane.runs.schedule_switching import ScheduleSwitching
 from control_plane.settings import Settings, get_settings
 from control_plane.warehouses.closing import Closing
 from control_plane.warehouses.provisioner import Provisioner
@@ -116,11 +120,16 @@ def make_worker(settings: Settings) -> Worker:
     vault = make_vault(settings)
     provisioner = Provisioner(settings.provisioner_socket)
     token = settings.service_token.get_secret_value() if settings.service_token else ""
-    reconciler = RunReconciler(factory, DagsterClient(settings.dagster_url, token))
+    dagster = DagsterClient(settings.dagster_url, token)
+    reactions = ReactionLauncher(factory, dagster)
+    reconciler = RunReconciler(factory, dagster, reactions.note_success)
     jobs: dict[str, Callable[[], object]] = {
         "warehouses": lambda: provision_warehouses(factory, vault, provisioner),
         "deleted orgs": Closing(factory, provisioner).run_if_due,
         "runs": reconciler.run_once,
+        "reactions": reactions.run_if_due,
+        "freshness": StalenessWatch(factory, dagster, reactions.note).run_if_due,
+        "schedules": ScheduleSwitching(factory, dagster).run_if_due,
         "housekeeping": Housekeeping(factory).run_if_due,
         "keys": KeyMaintenance(factory, vault).run_once,
     }

@@ -33,6 +33,12 @@ def transformation_asset_keys(location: CodeLocation, transformation_id: int) ->
     ]
 
 
+def target_asset_keys(location: CodeLocation, target_type: str, target_id: int) -> list[AssetKey]:
+    """Returns the keys of what a target makes; empty where the manifest does not have it."""
+    find = upload_asset_keys if target_type == "upload" else transformation_asset_keys
+    return find(location, target_id)
+
+
 def connection_ids(
     location: CodeLocation,
     asset_keys: Iterable[Sequence[str]] | None,

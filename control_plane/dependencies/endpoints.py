@@ -11,6 +11,7 @@ from control_plane.core.etags import ETagDep, IfMatchDep
 from control_plane.core.pagination import DEFAULT_LIMIT, CursorText, Limit, Page, cursor_id, page_of
 from control_plane.dependencies.schemas import (
     DependencyCreate,
+    DependencyUpdate,
     DependencyView,
     Neighbours,
     TargetView,
@@ -84,6 +85,20 @@ def get_dependency(
     return etag(
         DependencyView.model_validate(DependencyService(session, caller).get(dependency_id))
     )
+
+
+@router.patch("/{dependency_id}")
+def update_dependency(
+    dependency_id: int,
+    body: DependencyUpdate,
+    caller: Writer,
+    session: SessionDep,
+    if_match: IfMatchDep,
+    etag: ETagDep,
+) -> DependencyView:
+    """Changes whether a success of the upstream target launches the downstream one; at once."""
+    row = DependencyService(session, caller).update_dependency(dependency_id, body, if_match)
+    return etag(DependencyView.model_validate(row))
 
 
 @router.delete("/{dependency_id}", status_code=204)

@@ -1,5 +1,7 @@
 """An edge's row."""
 
+from datetime import datetime
+
 from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -8,7 +10,10 @@ from control_plane.tenancy.models import Resource, unique_in_org
 
 
 class Dependency(Resource, Base):
-    """The downstream target runs after the upstream one."""
+    """The downstream target runs after the upstream one: in one run, or launched by its success.
+
+    Only successes since `triggers_since` launch it; without that none does.
+    """
 
     __tablename__ = "dependencies"
     __table_args__ = (
@@ -23,6 +28,7 @@ class Dependency(Resource, Base):
             unique=True,
             postgresql_where=text("deleted_at IS NULL"),
         ),
+        CheckConstraint("fresh_within_seconds > 0", name="freshness_positive"),
         CheckConstraint(
             "upstream_type <> downstream_type OR upstream_id <> downstream_id", name="not_itself"
         ),
@@ -32,3 +38,10 @@ class Dependency(Resource, Base):
     upstream_id: Mapped[int]
     downstream_type: Mapped[str] = mapped_column(String(20))
     downstream_id: Mapped[int]
+    triggers_since: Mapped[datetime | None]
+    fresh_within_seconds: Mapped[int | None]
+
+    @property
+    def runs_after_success(self) -> bool:
+        """Whether a success of the upstream target launches the downstream one."""
+        return self.triggers_since is not None

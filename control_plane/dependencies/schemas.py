@@ -1,11 +1,22 @@
 """What the API takes and gives for dependencies."""
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_plane.core.etags import VersionedView
 from control_plane.targets.service import TargetType
+
+FreshWithin = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=366 * 24 * 3600,
+        description="Launch only where every upstream target of such edges has succeeded within so "
+        "many seconds; null: without that condition.",
+    ),
+]
 
 
 class DependencyCreate(BaseModel):
@@ -17,6 +28,20 @@ class DependencyCreate(BaseModel):
     upstream_id: int
     downstream_type: TargetType = Field(description="What runs after it.")
     downstream_id: int
+    runs_after_success: bool = Field(
+        default=False,
+        description="Launch the downstream target after each success of the upstream one.",
+    )
+    fresh_within_seconds: FreshWithin = None
+
+
+class DependencyUpdate(BaseModel):
+    """What changes; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    runs_after_success: bool | None = None
+    fresh_within_seconds: FreshWithin = None
 
 
 class DependencyView(VersionedView):
@@ -29,6 +54,8 @@ class DependencyView(VersionedView):
     upstream_id: int
     downstream_type: TargetType
     downstream_id: int
+    runs_after_success: bool
+    fresh_within_seconds: int | None
     created_at: datetime
     updated_at: datetime
 

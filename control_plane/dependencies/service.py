@@ -1,18 +1,22 @@
 """Creates and deletes edges; the graph never has a circle."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.access.caller import Caller
 from control_plane.audit.resources import ResourceService
+from control_plane.core.clock import utc_now
 from control_plane.core.errors import Conflict, Invalid
+from control_plane.core.etags import ANY_VERSION, IfMatch
 from control_plane.dependencies.errors import CircularDependency
 from control_plane.dependencies.graph import Edge, find_path, reachable, reversed_edges
 from control_plane.dependencies.models import Dependency
 from control_plane.dependencies.repository import DependencyRepository
-from control_plane.dependencies.schemas import DependencyCreate
+from control_plane.dependencies.schemas import DependencyCreate, DependencyUpdate
 from control_plane.targets.service import Target, TargetRef, TargetService, TargetType
 from control_plane.tenancy.repository import Deleted
 from control_plane.transformations.lineage import implied_edges
@@ -56,8 +60,27 @@ class DependencyService(ResourceService[Dependency]):
                 upstream_id=upstream.ref.id,
                 downstream_type=downstream.ref.type,
                 downstream_id=downstream.ref.id,
+                triggers_since=utc_now() if body.runs_after_success else None,
+                fresh_within_seconds=body.fresh_within_seconds,
             )
         )
+
+    def update_dependency(
+        self, dependency_id: int, body: DependencyUpdate, if_match: IfMatch = ANY_VERSION
+    ) -> Dependency:
+        """Changes whether, and how, successes launch the downstream target; what is past does not.
+
+        Raises:
+            NotFound: The org has no such edge.
+            PreconditionFailed: It is another version by now.
+        """
+        row = self._lock(dependency_id, if_match)
+        values: dict[str, Any] = {}
+        if "fresh_within_seconds" in body.model_fields_set:
+            values["fresh_within_seconds"] = body.fresh_within_seconds
+        if body.runs_after_success not in (None, row.runs_after_success):
+            values["triggers_since"] = utc_now() if body.runs_after_success else None
+        return self._update(row, values)
 
     def page_dependencies(
         self, conditions: dict[str, object], after_id: int | None, limit: int
@@ -93,7 +116,13 @@ class DependencyService(ResourceService[Dependency]):
         return {
             "upstream": f"{row.upstream_type} {row.upstream_id}",
             "downstream": f"{row.downstream_type} {row.downstream_id}",
+            "runs_after_success": row.runs_after_success,
+            "fresh_within_seconds": row.fresh_within_seconds,
         }
+
+    def _values_when_restored(self) -> dict[str, Any]:
+        # Nobody expects a restored edge to launch anything before it was looked at.
+        return {"triggers_since": None}
 
     def _taken(self, row: Dependency, name: str) -> Conflict:
         edge = _edge(row)
@@ -118,6 +147,39 @@ class DependencyService(ResourceService[Dependency]):
     def _names(self, refs: Iterable[TargetRef]) -> list[str]:
         found = [(ref, self._targets.find_target(ref)) for ref in refs]
         return [str(target) if target else f"{ref.type} {ref.id}" for ref, target in found]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """An edge by which a success launches what comes after it.
+
+    Attributes:
+        id: The edge's.
+        edge: From which target to which.
+        since: Successes before that count for nothing.
+        fresh_within: How long ago every upstream target of such edges may have succeeded.
+    """
+
+    id: int
+    edge: Edge
+    since: datetime
+    fresh_within: timedelta | None
+
+
+def list_triggers(session: Session, org_id: int) -> list[Trigger]:
+    """Returns the org's edges by which successes launch something."""
+    return [
+        Trigger(
+            id=row.id,
+            edge=_edge(row),
+            since=row.triggers_since,
+            fresh_within=timedelta(seconds=row.fresh_within_seconds)
+            if row.fresh_within_seconds
+            else None,
+        )
+        for row in DependencyRepository(session, org_id).list_all()
+        if row.triggers_since is not None
+    ]
 
 
 def dependencies_using(

@@ -25,6 +25,8 @@ class FreshnessPolicy(Resource, Base):
         ),
         CheckConstraint("num_nonnulls(max_age_seconds, deadline_cron) = 1", name="one_limit"),
         CheckConstraint("max_age_seconds >= 60", name="age_evaluable"),
+        CheckConstraint("reaction IN ('none', 'launch', 'alert')", name="reaction_known"),
+        CheckConstraint("maximum_launches BETWEEN 1 AND 100", name="launches_bounded"),
         CheckConstraint("severity IN ('warn', 'error')", name="severity_known"),
     )
 
@@ -34,4 +36,6 @@ class FreshnessPolicy(Resource, Base):
     max_age_seconds: Mapped[int | None]
     deadline_cron: Mapped[str | None] = mapped_column(String(200))
     timezone: Mapped[str] = mapped_column(String(64))
+    reaction: Mapped[str] = mapped_column(String(20), default="none", server_default="none")
+    maximum_launches: Mapped[int] = mapped_column(default=3, server_default="3")
     severity: Mapped[str] = mapped_column(String(20))

@@ -1,6 +1,8 @@
 """What the API takes and gives for freshness policies."""
 
 from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +13,20 @@ from datanika_manifest.transformations import TestSeverity
 
 MINIMUM_AGE_SECONDS = 60  # Dagster's smallest window
 MAXIMUM_AGE_SECONDS = 10 * 366 * 24 * 3600
+
+
+class StaleReaction(StrEnum):
+    """What happens when the asset is not fresh any more; persisted, append-only."""
+
+    NONE = "none"
+    LAUNCH = "launch"
+    ALERT = "alert"
+
+
+MaximumLaunches = Annotated[
+    int,
+    Field(ge=1, le=100, description="How often it is launched until the asset is fresh again."),
+]
 
 
 class FreshnessPolicyCreate(BaseModel):
@@ -39,6 +55,11 @@ class FreshnessPolicyCreate(BaseModel):
     severity: TestSeverity = Field(
         default=TestSeverity.WARN, description="What a stale asset means."
     )
+    reaction: StaleReaction = Field(
+        default=StaleReaction.NONE,
+        description="What follows: nothing, a launch of the target, or an alert.",
+    )
+    maximum_launches: MaximumLaunches = 3
 
 
 class FreshnessPolicyUpdate(BaseModel):
@@ -52,6 +73,8 @@ class FreshnessPolicyUpdate(BaseModel):
     deadline_cron: Cron | None = None
     timezone: Timezone | None = None
     severity: TestSeverity | None = None
+    reaction: StaleReaction | None = None
+    maximum_launches: MaximumLaunches | None = None
 
 
 class FreshnessPolicyView(VersionedView):
@@ -67,5 +90,7 @@ class FreshnessPolicyView(VersionedView):
     deadline_cron: str | None
     timezone: str
     severity: TestSeverity
+    reaction: StaleReaction
+    maximum_launches: int
     created_at: datetime
     updated_at: datetime

@@ -1,6 +1,6 @@
 """Creates, changes and deletes freshness policies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -15,7 +15,9 @@ from control_plane.freshness.schemas import FreshnessPolicyCreate, FreshnessPoli
 from control_plane.targets.service import Target, TargetRef, TargetService, TargetType
 from control_plane.tenancy.repository import Deleted
 from control_plane.uploads.service import tables_made_by
-from datanika_manifest.names import slugify
+from datanika_manifest import selection
+from datanika_manifest.code_location import CodeLocation
+from datanika_manifest.names import AssetKey, slugify
 
 MAXIMUM_NAMED_TABLES = 10
 
@@ -90,12 +92,32 @@ class FreshnessService(ResourceService[FreshnessPolicy]):
             "deadline_cron": row.deadline_cron,
             "timezone": row.timezone,
             "severity": row.severity,
+            "reaction": row.reaction,
+            "maximum_launches": row.maximum_launches,
         }
 
     def _taken(self, row: FreshnessPolicy, name: str) -> Conflict:
         target = self._targets.find_target(_target_of(row))
         described = f"table '{row.table_name}' of {target}" if row.table_name else str(target)
         return Conflict(f"The {described} has a freshness policy already.")
+
+
+def list_policies(session: Session, org_id: int) -> Sequence[FreshnessPolicy]:
+    """Returns every policy of an org."""
+    return FreshnessPolicyRepository(session, org_id).list_all()
+
+
+def watched_assets(
+    rows: Iterable[FreshnessPolicy], location: CodeLocation
+) -> dict[AssetKey, FreshnessPolicy]:
+    """Returns the policy of each asset of a manifest that has one."""
+    found: dict[AssetKey, FreshnessPolicy] = {}
+    # A policy of one table goes before one of the whole upload, so it is put in last.
+    for row in sorted(rows, key=lambda row: row.table_name or ""):
+        for key in selection.target_asset_keys(location, row.target_type, row.target_id):
+            if row.table_name is None or row.table_name == key[-1]:
+                found[key] = row
+    return found
 
 
 def policies_using(

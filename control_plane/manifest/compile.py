@@ -15,7 +15,7 @@ from control_plane.connections.service import ConnectionService
 from control_plane.core.errors import Invalid
 from control_plane.core.vault import Vault
 from control_plane.dependencies.service import DependencyService
-from control_plane.freshness.service import FreshnessService
+from control_plane.freshness.service import FreshnessService, watched_assets
 from control_plane.metadata.service import MetadataService
 from control_plane.schedules.service import ScheduleService
 from control_plane.settings import Settings
@@ -136,7 +136,7 @@ class Compiler:
         upstream: dict[tuple[str, int], list[AssetKey]] = {}
         for edge in self._dependencies.edges():
             downstream = (edge.downstream.type, edge.downstream.id)
-            keys = _target_keys(base, edge.upstream.type, edge.upstream.id)
+            keys = selection.target_asset_keys(base, edge.upstream.type, edge.upstream.id)
             upstream.setdefault(downstream, []).extend(keys)
 
         def node(one: DbtNode) -> DbtNode:
@@ -155,7 +155,7 @@ class Compiler:
 
     def _compile_schedules(self, location: CodeLocation) -> Iterable[Schedule]:
         for row in self._schedules.list_all():
-            keys = _target_keys(location, row.target_type, row.target_id)
+            keys = selection.target_asset_keys(location, row.target_type, row.target_id)
             if not keys:
                 raise Invalid.field(
                     f"/schedules/{row.id}",
@@ -171,25 +171,14 @@ class Compiler:
             )
 
     def _compile_freshness(self, location: CodeLocation) -> Iterable[FreshnessPolicy]:
-        policies: dict[AssetKey, FreshnessPolicy] = {}
-        # A policy of one table goes before one of the whole upload, so it is put in last.
-        for row in sorted(self._freshness.list_all(), key=lambda row: row.table_name or ""):
-            for key in _target_keys(location, row.target_type, row.target_id):
-                if row.table_name is None or row.table_name == key[-1]:
-                    policies[key] = FreshnessPolicy(
-                        asset_key=key,
-                        max_age_seconds=row.max_age_seconds,
-                        deadline_cron=row.deadline_cron,
-                        timezone=row.timezone,
-                        severity=TestSeverity(row.severity),
-                    )
-        return policies.values()
-
-
-def _target_keys(location: CodeLocation, target_type: str, target_id: int) -> list[AssetKey]:
-    if target_type == "upload":
-        return selection.upload_asset_keys(location, target_id)
-    return selection.transformation_asset_keys(location, target_id)
+        for key, row in watched_assets(self._freshness.list_all(), location).items():
+            yield FreshnessPolicy(
+                asset_key=key,
+                max_age_seconds=row.max_age_seconds,
+                deadline_cron=row.deadline_cron,
+                timezone=row.timezone,
+                severity=TestSeverity(row.severity),
+            )
 
 
 def _merged(first: Iterable[AssetKey], more: Iterable[AssetKey]) -> tuple[AssetKey, ...]:

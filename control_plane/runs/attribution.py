@@ -42,7 +42,7 @@ def actor_of_launch(launch: Launch) -> Actor:
 
 
 def attribute(session: Session, row: Run, launch: Launch) -> None:
-    """Writes down who launched a run through the API or in the Dagster UI."""
+    """Writes down who launched a run, and why: through the API, in the Dagster UI, or by itself."""
     row.trigger, row.actor_name, row.targets = launch.trigger, launch.actor_name, launch.targets
     launch.run_id = row.id
     new = {"trigger": launch.trigger, "targets": launch.targets}

@@ -19,7 +19,7 @@ from control_plane.audit.service import Actor
 from control_plane.core.errors import Conflict, Forbidden
 from control_plane.manifest.service import get_manifest
 from control_plane.runs.attribution import actor_of_launch, attribute, find_launch, record_run
-from control_plane.runs.models import Run, RunTrigger
+from control_plane.runs.models import LAUNCHED, Run, RunTrigger
 from control_plane.runs.repository import RunRepository
 from control_plane.runs.status import ENDED
 from datanika_manifest import selection
@@ -70,7 +70,7 @@ def authorize_run(session: Session, org_id: int, actor: Actor, run: StartingRun)
     refuse_unless_entitled(session, org_id, holder, RUN_PURPOSE)
     if launch is not None:
         attribute(session, row, launch)
-    elif row.trigger != RunTrigger.API:
+    elif row.trigger not in LAUNCHED:
         # Reconciliation may have seen the run first, and knows nobody's name.
         row.trigger, row.actor_name = run.trigger, actor.name
         record_run(session, actor, row, {"trigger": run.trigger})
@@ -128,6 +128,9 @@ class _Registration:
             raise Forbidden(f"The run {run.run_id} is not this organization's.")
         if row.status in ENDED:
             raise Forbidden(f"The run {run.run_id} has ended.")
+        if row.asset_keys is None:
+            # Reconciliation may have seen a schedule's run first, and knows no selection.
+            row.asset_keys = self._asset_keys
         return row
 
     def mint(self, row: Run, holder: Actor, purpose: str) -> MintedToken:

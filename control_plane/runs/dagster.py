@@ -135,7 +135,7 @@ class DagsterClient:
         Raises:
             Unavailable: Dagster does not answer.
         """
-        found = self._ask("locationStatusesOrError", queries.LOCATIONS)
+        found = self.ask("locationStatusesOrError", queries.LOCATIONS)
         loaded: dict[str, str] = {}
         for entry in found.get("entries", []):
             org = org_of_location(entry["name"])
@@ -210,7 +210,7 @@ class DagsterClient:
 
     def _ask_for_run(self, field: str, mutation: str, params: dict[str, Any]) -> dict[str, Any]:
         try:
-            return self._ask(field, mutation, {"params": params})
+            return self.ask(field, mutation, {"params": params})
         except (Unavailable, Upstream) as error:
             # An error of Dagster's own can come after it has stored the run.
             raise LaunchOutcomeUnknown(error.detail) from None
@@ -231,7 +231,7 @@ class DagsterClient:
                 "cursor": cursor,
                 "limit": limit,
             }
-            results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+            results = self.ask("runsOrError", queries.RUNS, variables).get("results", [])
             found.extend(_run(result) for result in results)
             if len(results) < limit:
                 return found
@@ -244,7 +244,7 @@ class DagsterClient:
             Unavailable: Dagster does not answer.
         """
         variables = {"filter": {"runIds": list(run_ids)}, "limit": len(run_ids)}
-        results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+        results = self.ask("runsOrError", queries.RUNS, variables).get("results", [])
         return [_run(result) for result in results]
 
     def find_run_of(self, org: str, run_id: str) -> DagsterRun | None:
@@ -263,7 +263,7 @@ class DagsterClient:
         """
         tag = {"key": LAUNCH_TAG, "value": str(launch_id)}
         variables = {"filter": {"tags": [tag]}, "limit": 1}
-        results = self._ask("runsOrError", queries.RUNS, variables).get("results", [])
+        results = self.ask("runsOrError", queries.RUNS, variables).get("results", [])
         return _run(results[0]) if results else None
 
     def read_log(self, run_id: str, cursor: str | None, limit: int) -> LogPage:
@@ -274,7 +274,7 @@ class DagsterClient:
             Unavailable: Dagster does not answer.
         """
         variables = {"runId": run_id, "cursor": cursor, "limit": min(limit, MAXIMUM_LOG_PAGE)}
-        page = self._ask("logsForRun", queries.LOG, variables)
+        page = self.ask("logsForRun", queries.LOG, variables)
         if page["__typename"] != "EventConnection":
             raise NotFound(f"There is no log of the run {run_id}.")
         events = [LogEvent(event["__typename"], event) for event in page["events"]]
@@ -287,13 +287,17 @@ class DagsterClient:
             InvalidState: The run has ended, or cannot be ended now.
             Unavailable: Dagster does not answer.
         """
-        answer = self._ask("terminateRun", queries.TERMINATE, {"runId": run_id})
+        answer = self.ask("terminateRun", queries.TERMINATE, {"runId": run_id})
         if answer["__typename"] != "TerminateRunSuccess":
             raise InvalidState("The run cannot be cancelled: it has ended or is ending.")
 
-    def _ask(
-        self, field: str, query: str, variables: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def ask(self, field: str, query: str, variables: dict[str, Any] | None = None) -> Any:
+        """Asks one root field and returns its answer.
+
+        Raises:
+            Unavailable: Dagster does not answer.
+            Upstream: It answers with an error.
+        """
         try:
             response = self._http.post("/graphql", json={"query": query, "variables": variables})
         except httpx.HTTPError:
@@ -307,11 +311,8 @@ class DagsterClient:
             raise Unavailable("Dagster answered with something unreadable.") from None
         if body.get("errors"):
             raise Upstream("Dagster refused a query of the control plane.")
-        answer = cast("dict[str, Any]", body["data"][field])
-        if answer["__typename"] == "PythonError":
-            if answer.get("className") == QUOTA_EXCEEDED:
-                raise _quota_exceeded(str(answer["message"]))
-            raise Upstream("Dagster failed to answer; its log has the reason.")
+        answer: Any = body["data"][field]
+        _refuse_failure(answer)
         return answer
 
 
@@ -323,6 +324,15 @@ def _launched(answer: dict[str, Any]) -> str:
     if kind == "PipelineNotFoundError":
         raise NotLoaded("Dagster has not loaded the published definitions yet.")
     raise Upstream(f"Dagster refused to launch the run ({kind}).")
+
+
+def _refuse_failure(answer: Any) -> None:
+    said = cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+    if said.get("__typename") != "PythonError":
+        return
+    if said.get("className") == QUOTA_EXCEEDED:
+        raise _quota_exceeded(str(said["message"]))
+    raise Upstream("Dagster failed to answer; its log has the reason.")
 
 
 def _quota_exceeded(message: str) -> QuotaExceeded:

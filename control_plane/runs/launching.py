@@ -60,14 +60,23 @@ class RunLauncher:
         factory: Makes the transactions before and after Dagster is asked.
         dagster: The adapter to Dagster.
         caller: In whose name.
+        trigger: Why.
+        load_timeout_seconds: How long a launch waits for what was published a moment ago.
     """
 
     def __init__(
-        self, factory: sessionmaker[Session], dagster: DagsterClient, caller: Caller
+        self,
+        factory: sessionmaker[Session],
+        dagster: DagsterClient,
+        caller: Caller,
+        trigger: RunTrigger = RunTrigger.API,
+        load_timeout_seconds: float = LOAD_TIMEOUT_SECONDS,
     ) -> None:
         self._factory = factory
         self._dagster = dagster
         self._caller = caller
+        self._trigger = trigger
+        self._load_timeout_seconds = load_timeout_seconds
 
     def launch(
         self, targets: Sequence[RunTarget], idempotency_key: str | None, priority: int = 0
@@ -130,7 +139,9 @@ class RunLauncher:
 
     def _start(self, wish: "_Wish", start: Callable[[], str]) -> Run:
         try:
-            wait_until_loaded(self._dagster, self._caller.org, wish.sha256)
+            wait_until_loaded(
+                self._dagster, self._caller.org, wish.sha256, self._load_timeout_seconds
+            )
             run_id = start()
         except LaunchOutcomeUnknown:
             # It may have started: the wish stays, so that the key cannot start another one.
@@ -163,6 +174,7 @@ class RunLauncher:
                 idempotency_key=idempotency_key,
                 body_sha256=body_sha256,
                 targets=targets,
+                trigger=self._trigger,
                 actor_kind=self._caller.actor.kind,
                 actor_id=self._caller.actor.id,
                 actor_name=self._caller.actor.name,
@@ -202,7 +214,7 @@ class RunLauncher:
         with transaction(self._factory, self._caller.org_id) as session:
             runs = RunRepository(session, self._caller.org_id)
             values = {
-                "trigger": RunTrigger.API,
+                "trigger": self._trigger,
                 "actor_name": self._caller.actor.name,
                 "targets": wish.targets,
                 "asset_keys": [list(key) for key in wish.asset_keys],
@@ -214,7 +226,7 @@ class RunLauncher:
             launch = LaunchRepository(session, self._caller.org_id).get(wish.launch_id)
             launch.run_id = run_id
             run = runs.get(run_id)
-            new = {"trigger": RunTrigger.API, "targets": wish.targets}
+            new = {"trigger": self._trigger, "targets": wish.targets}
             record_run(session, self._caller.actor, run, new)
             session.flush()
             return run
@@ -276,12 +288,7 @@ def select_assets(location: CodeLocation, targets: Sequence[dict[str, Any]]) -> 
         return keys
     found: list[AssetKey] = []
     for target in targets:
-        find = (
-            selection.upload_asset_keys
-            if target["type"] == "upload"
-            else selection.transformation_asset_keys
-        )
-        keys = find(location, target["id"])
+        keys = selection.target_asset_keys(location, target["type"], target["id"])
         if not keys:
             raise NotPublished(
                 f"The {target['type']} {target['id']} is not in the published manifest; "

@@ -29,6 +29,12 @@ class RunTrigger(StrEnum):
     SCHEDULE = "schedule"
     SHELL = "shell"
     UI = "ui"
+    DEPENDENCY = "dependency"
+    FRESHNESS = "freshness"
+
+
+LAUNCHED = frozenset({RunTrigger.API, RunTrigger.DEPENDENCY, RunTrigger.FRESHNESS})
+"""What the control plane launches itself."""
 
 
 class Run(OrgScoped, Base):

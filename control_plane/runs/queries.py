@@ -96,6 +96,46 @@ query RunLog($runId: ID!, $cursor: String, $limit: Int) {
 }
 """
 
+FRESHNESS = """
+query Freshness($keys: [AssetKeyInput!]) {
+  assetNodes(assetKeys: $keys) {
+    assetKey { path }
+    freshnessStatusInfo {
+      freshnessStatus
+      freshnessStatusMetadata { lastMaterializedTimestamp }
+    }
+  }
+}
+"""
+
+SCHEDULES = """
+query Schedules($selector: RepositorySelector!) {
+  schedulesOrError(repositorySelector: $selector) {
+    __typename
+    ... on Schedules { results { name scheduleState { id status } } }
+    ... on PythonError { message }
+  }
+}
+"""
+
+START_SCHEDULE = """
+mutation Start($selector: ScheduleSelector!) {
+  startSchedule(scheduleSelector: $selector) {
+    __typename
+    ... on PythonError { message }
+  }
+}
+"""
+
+STOP_SCHEDULE = """
+mutation Stop($id: String!) {
+  stopRunningSchedule(id: $id) {
+    __typename
+    ... on PythonError { message }
+  }
+}
+"""
+
 TERMINATE = """
 mutation Terminate($runId: String!) {
   terminateRun(runId: $runId, terminatePolicy: SAFE_TERMINATE) {

@@ -30,10 +30,19 @@ class Reading:
             Throttled: Too many are asking.
         """
         run = service.get_run(self._session, caller, run_id)
-        # However long Dagster takes, no connection of the database's is held meanwhile.
+        with self.slot(caller):
+            yield run
+
+    @contextmanager
+    def slot(self, caller: Caller) -> Generator[None]:
+        """Holds a place while Dagster is asked, and no connection of the database's.
+
+        Raises:
+            Throttled: Too many are asking.
+        """
         self._session.commit()
         with self._slots.take(caller.org_id):
-            yield run
+            yield
 
 
 async def _get_reading(request: Request, session: SessionDep) -> Reading:

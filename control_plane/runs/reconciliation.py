@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import text
@@ -42,16 +42,27 @@ def wake(session: Session) -> None:
     session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANGES})
 
 
+def _nothing(_session: Session, _run: Run) -> None:
+    """Stands for a reconciler whose runs nobody waits for."""
+
+
 class RunReconciler:
     """Follows the runs of all orgs; one pass is idempotent.
 
     Args:
         factory: Makes a transaction for each run, inside its org.
         dagster: The adapter to Dagster.
+        on_success: Called once for each run that has succeeded, in the transaction that says so.
     """
 
-    def __init__(self, factory: sessionmaker[Session], dagster: DagsterClient) -> None:
+    def __init__(
+        self,
+        factory: sessionmaker[Session],
+        dagster: DagsterClient,
+        on_success: Callable[[Session, Run], None] = _nothing,
+    ) -> None:
         self._factory = factory
+        self._on_success = on_success
         self._dagster = dagster
         self._since_seconds: float | None = None
         self._seen: dict[str, float] = {}
@@ -121,14 +132,17 @@ class RunReconciler:
         with transaction(self._factory, org_id) as session:
             runs = RunRepository(session, org_id)
             runs.insert_unless_there(id=run.id, **_first_values(run))
-            row = runs.find(run.id)
+            row = runs.lock(run.id)
             if row is None:
                 logger.error("run %s is stamped with org %s but is another's", run.id, run.org)
                 return
             launch = find_launch(session, org_id, run.id, run.tags.get(LAUNCH_TAG))
             if launch is not None and launch.run_id is None:
                 attribute(session, row, launch)
+            was = row.status
             _bring_up_to_date(row, run, status, reason)
+            if status == RunStatus.SUCCESS and was != status:
+                self._on_success(session, row)
             if status in ENDED:
                 revoke_run_tokens(session, org_id, run.id)
 

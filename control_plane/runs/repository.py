@@ -77,6 +77,31 @@ class RunRepository:
             .limit(limit)
         ).all()
 
+    def list_open(self, limit: int) -> Sequence[Run]:
+        """Returns runs that have not ended, the latest first."""
+        return self.session.scalars(
+            select(Run)
+            .where(
+                Run.org_id == self.org_id,
+                Run.status.in_([RunStatus.PENDING, RunStatus.RUNNING]),
+            )
+            .order_by(Run.created_at.desc())
+            .limit(limit)
+        ).all()
+
+    def list_successes(self, ended_after: datetime, limit: int) -> Sequence[Run]:
+        """Returns the runs that have succeeded since then, the latest first."""
+        return self.session.scalars(
+            select(Run)
+            .where(
+                Run.org_id == self.org_id,
+                Run.status == RunStatus.SUCCESS,
+                Run.ended_at >= ended_after,
+            )
+            .order_by(Run.created_at.desc())
+            .limit(limit)
+        ).all()
+
     def insert_unless_there(self, **values: Any) -> None:
         """Inserts a run unless there is one with this id."""
         statement = insert(Run).values(org_id=self.org_id, **values)

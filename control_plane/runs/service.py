@@ -48,6 +48,23 @@ def get_run(session: Session, caller: Caller, run_id: str) -> Run:
     return RunRepository(session, caller.org_id).get(run_id)
 
 
+def list_successes(
+    session: Session, org_id: int, ended_after: datetime, limit: int
+) -> Sequence[Run]:
+    """Returns the org's runs that have succeeded since then, the latest first."""
+    return RunRepository(session, org_id).list_successes(ended_after, limit)
+
+
+def list_open(session: Session, org_id: int, limit: int) -> Sequence[Run]:
+    """Returns the org's runs that have not ended, the latest first."""
+    return RunRepository(session, org_id).list_open(limit)
+
+
+def find_run(session: Session, org_id: int, run_id: str) -> Run | None:
+    """Returns a run, None where the org has no such run."""
+    return RunRepository(session, org_id).find(run_id)
+
+
 def with_reason(view: View, vault: Vault) -> View:
     """Returns the view of a run, with what keeps it from starting."""
     if view.status == RunStatus.PENDING and vault.is_sealed:

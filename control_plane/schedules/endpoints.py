@@ -67,7 +67,7 @@ def update_schedule(
     if_match: IfMatchDep,
     etag: ETagDep,
 ) -> ScheduleView:
-    """Changes a schedule; it takes effect with the next publish."""
+    """Changes a schedule: at the next publish, but `is_active` within ten seconds."""
     row = ScheduleService(session, caller).update_schedule(schedule_id, body, if_match)
     return etag(ScheduleView.model_validate(row))
 

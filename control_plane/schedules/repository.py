@@ -1,6 +1,7 @@
 """Reads and writes schedules."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, String, cast, func
 
@@ -20,6 +21,13 @@ class ScheduleRepository(ResourceRepository[Schedule]):
         statement = self.base().where(
             Schedule.target_type == target_type, Schedule.target_id == target_id
         )
+        return self.session.scalars(statement.order_by(Schedule.id)).all()
+
+    def list_changed(self, changed_after: datetime | None) -> Sequence[Schedule]:
+        """Returns the live schedules that were changed since then, or all."""
+        statement = self.base()
+        if changed_after is not None:
+            statement = statement.where(Schedule.updated_at >= changed_after)
         return self.session.scalars(statement.order_by(Schedule.id)).all()
 
     def name_column(self) -> ColumnElement[str]:

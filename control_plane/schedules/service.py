@@ -80,6 +80,13 @@ class ScheduleService(ResourceService[Schedule]):
         }
 
 
+def list_schedules(
+    session: Session, org_id: int, changed_after: datetime | None
+) -> Sequence[Schedule]:
+    """Returns the org's schedules that were changed since then, or all."""
+    return ScheduleRepository(session, org_id).list_changed(changed_after)
+
+
 def schedules_using(
     session: Session, org_id: int, resource_type: str, resource_id: int
 ) -> Sequence[str]:

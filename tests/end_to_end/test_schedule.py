@@ -1,6 +1,6 @@
 """Schedules, set to each minute, are ticked by the Dagster daemon: an old org's and a new one's."""
 
-from tests.end_to_end.conftest import Org, RunningStack, wait_until
+from tests.end_to_end.conftest import Org, RunningStack, on_this_machine, wait_until
 from tests.end_to_end.test_publishing import upload_body
 
 EACH_MINUTE = {"cron": "* * * * *", "timezone": "Europe/Athens", "is_active": True}
@@ -57,3 +57,39 @@ def test_the_daemon_ticks_for_every_org(stack: RunningStack, acme: Org):
         assert view["status"] == "success", view["error"]
         assert view["actor"] == f"schedule_{schedule['id']}"
         assert [asset["asset_key"][2:] for asset in view["assets"]] == [tables[org.slug]]
+
+
+SWITCHED_SECONDS = 10
+STATES = """
+query States($selector: RepositorySelector!) {
+  schedulesOrError(repositorySelector: $selector) {
+    ... on Schedules { results { name scheduleState { status } } }
+  }
+}
+"""
+
+
+def test_a_switch_is_kept_within_ten_seconds_without_a_publish(stack: RunningStack, acme: Org):
+    upload = acme.post("uploads", **upload_body(acme, "airlines", "switched"))
+    yearly = {"cron": "@yearly", "timezone": "UTC", "is_active": False}
+    target = {"target_type": "upload", "target_id": upload["id"]}
+    schedule = acme.post("schedules", **target, **yearly)
+    acme.post("publish", expected=200)
+    selector = {"repositoryName": "__repository__", "repositoryLocationName": f"org_{acme.slug}"}
+
+    def status() -> str | None:
+        answer = stack.graphql(STATES, selector=selector)["schedulesOrError"]
+        states = {one["name"]: one["scheduleState"]["status"] for one in answer["results"]}
+        return states.get(f"schedule_{schedule['id']}")
+
+    wait_until(status, lambda state: state == "STOPPED", 60)
+    for is_active, wanted in ((True, "RUNNING"), (False, "STOPPED"), (True, "RUNNING")):
+        answer = acme.api.patch(f"schedules/{schedule['id']}", json={"is_active": is_active})
+        assert answer.status_code == 200, answer.text
+        wait_until(
+            status,
+            lambda state, wanted=wanted: state == wanted,
+            on_this_machine(SWITCHED_SECONDS),
+        )
+    acme.api.delete(f"schedules/{schedule['id']}")
+    acme.post("publish", expected=200)

@@ -44,21 +44,21 @@ def _person(action: str, kind: str, *, new: bool = False, orgs: int = 1) -> list
     return _platform(action, kind, new=new) + _org(action, kind) * orgs
 
 
-def _resource(kind: str, path: str, *, is_changed: bool = True) -> dict[str, list[Left]]:
+def _resource(kind: str, path: str) -> dict[str, list[Left]]:
     one = f"{ORG}/{path}/{{{kind.removeprefix('freshness_')}_id}}"
-    left = {
+    return {
         f"POST {ORG}/{path}": _org("create", kind, new=True),
         f"DELETE {one}": _org("delete", kind, old=True),
         f"POST {one}/restore": _org("restore", kind, new=True),
+        f"PATCH {one}": _org("update", kind, old=True, new=True),
     }
-    return left | ({f"PATCH {one}": _org("update", kind, old=True, new=True)} if is_changed else {})
 
 
 ENTRIES: dict[str, list[Left]] = {
     **_resource("connection", "connections"),
     **_resource("upload", "uploads"),
     **_resource("transformation", "transformations"),
-    **_resource("dependency", "dependencies", is_changed=False),
+    **_resource("dependency", "dependencies"),
     **_resource("schedule", "schedules"),
     **_resource("freshness_policy", "freshness-policies"),
     f"POST {ORG}/publish": _org("publish", "manifest", new=True),

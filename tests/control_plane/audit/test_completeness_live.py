@@ -7,7 +7,8 @@ import pytest
 
 from tests.control_plane.audit.expected import ENTRIES, ORG
 from tests.control_plane.audit.test_completeness import CHANGING, SUCCEEDING
-from tests.control_plane.runs.test_launching import dagster_client, factory, flaky, launcher
+from tests.control_plane.flaky_dagster import dagster_client, factory, flaky
+from tests.control_plane.runs.test_launching import launcher
 from tests.control_plane.source_database import SourceDatabase, created
 
 __all__ = ["dagster_client", "factory", "flaky", "launcher"]

@@ -12,7 +12,7 @@ from control_plane.core.database import transaction
 from control_plane.runs.dagster import DagsterClient
 from control_plane.runs.models import Run
 from control_plane.runs.service import MAXIMUM_VIEWED_PAGES
-from tests.control_plane.runs.test_launching import FlakyDagster
+from tests.control_plane.flaky_dagster import FlakyDagster
 from tests.fixtures.control_plane import LiveApi
 
 WAIT_SECONDS = 30

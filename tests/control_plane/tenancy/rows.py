@@ -27,9 +27,12 @@ from tests.architecture.test_tables import ORG_TABLES
 VALUES: dict[tuple[str, str], Any] = {
     ("connections", "direction"): "source",
     ("freshness_policies", "max_age_seconds"): 3600,
+    ("freshness_policies", "reaction"): "none",
     ("freshness_policies", "severity"): "warn",
     ("invitations", "role"): "viewer",
     ("memberships", "role"): "owner",
+    ("reactions", "cause_type"): "dependency",
+    ("reactions", "state"): "pending",
     ("runs", "status"): "success",
     ("transformations", "materialization"): "view",
     ("connections", "secrets"): "ciphertext",

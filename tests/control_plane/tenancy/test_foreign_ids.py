@@ -79,6 +79,7 @@ BODIES: dict[str, Document] = {
     "ConnectionUpdate": {"name": "x"},
     "UploadUpdate": {"name": "x"},
     "TransformationUpdate": {"description": "x"},
+    "DependencyUpdate": {"runs_after_success": True},
     "ScheduleUpdate": {"name": "x"},
     "FreshnessPolicyUpdate": {"severity": "error"},
     "MemberUpdate": {"role": "viewer"},

@@ -117,6 +117,8 @@ ROWS: dict[str, Row] = {
     f"POST {ORG}/dependencies": Row(o.new_dependency),
     f"GET {ORG}/dependencies/neighbours": Row(o.neighbours),
     f"GET {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
+    f"PATCH {ORG}/dependencies/{{dependency_id}}": Row(o.dependency, {"runs_after_success": True}),
+    f"GET {ORG}/dependencies/{{dependency_id}}/reactions": Row(o.dependency),
     f"DELETE {ORG}/dependencies/{{dependency_id}}": Row(o.dependency),
     f"POST {ORG}/dependencies/{{dependency_id}}/restore": Row(o.deleted(Dependency, o.dependency)),
     f"GET {ORG}/schedules": Row(),
@@ -134,6 +136,8 @@ ROWS: dict[str, Row] = {
     f"POST {ORG}/freshness-policies/{{policy_id}}/restore": Row(
         o.deleted(FreshnessPolicy, o.policy)
     ),
+    f"GET {ORG}/freshness-policies/{{policy_id}}/reactions": Row(o.policy),
+    f"GET {ORG}/freshness": _refused(409, NOT_PUBLISHED),
     # Publishing and runs
     f"POST {ORG}/publish": Row(),
     f"GET {ORG}/manifest": _refused(503, NO_DAGSTER, o.manifest),

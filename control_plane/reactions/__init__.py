@@ -1,0 +1,1 @@
+"""Reactions: what is launched because something happened."""

@@ -1,0 +1,5 @@
+"""Fixtures of launches."""
+
+from tests.control_plane.flaky_dagster import dagster_client, factory, flaky
+
+__all__ = ["dagster_client", "factory", "flaky"]
