@@ -78,16 +78,14 @@ def login_form(
     providers: ProvidersDep,
     _same_site: SameSite,
 ) -> Response:
-    """Signs a person in; operators go on to the Dagster UI where they came from there."""
+    """Signs a person in; they go on to where they came from."""
     wanted = safe_next(form.next, settings.dagster_public_url)
     try:
         done = sign_in.log_in(form.email, form.password.get_secret_value(), form.captcha_token)
     except (Unauthorized, Throttled, CaptchaFailed, CaptchaUnavailable) as error:
         page = login_page(settings, captcha, providers, wanted, alert=error.detail)
         return page.answer(error.status, _retry_after(error))
-    is_operator = done.user.is_platform_operator
-    target = landing_url(settings, wanted, is_operator=is_operator)
-    response = RedirectResponse(target, status_code=303)
+    response = RedirectResponse(landing_url(wanted), status_code=303)
     set_session_cookie(response, settings, done.tokens)
     return response
 

@@ -11,7 +11,7 @@ from control_plane.settings import Settings
 WHO = "<p>You are signed in as {email}.</p>"
 ORG = "<li>{name} (<code>{slug}</code>): {role}{state}</li>"
 NO_ORG = "<p>You belong to no organization.</p>"
-DAGSTER_LINK = '<p>As a platform operator: <a href="{url}">open the Dagster UI</a>.</p>'
+DAGSTER_LINK = '<p><a href="{url}">Open the Dagster UI</a>{whole}.</p>'
 CONSOLE = """<p>There is no console in the browser: organizations are worked with by the
 <a href="/docs">REST API</a> and by the <code>datanika</code> command.</p>
 <pre><code>datanika login --api-url {url}</code></pre>"""
@@ -27,8 +27,10 @@ def welcome_page(settings: Settings, user: User, orgs: Sequence[UserOrg]) -> Pag
         orgs: Where they belong.
     """
     parts = [WHO.format(email=escape(user.email)), _org_list(orgs)]
-    if user.is_platform_operator:
-        parts.append(DAGSTER_LINK.format(url=escape(settings.dagster_public_url, quote=True)))
+    if user.is_platform_operator or any(not org.is_suspended for org in orgs):
+        whole = " of all organizations, as a platform operator" if user.is_platform_operator else ""
+        url = escape(settings.dagster_public_url, quote=True)
+        parts.append(DAGSTER_LINK.format(url=url, whole=whole))
     parts += [CONSOLE.format(url=escape(settings.public_url.rstrip("/"))), LOGOUT_FORM]
     return Page(body="\n".join(parts))
 

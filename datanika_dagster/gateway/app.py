@@ -1,11 +1,13 @@
 """The gateway's application: Dagster's webserver under `/dagster`, behind the guard.
 
+There are two of it in one process: the stock one for platform operators, and that of the orgs.
+
 Run it with `uvicorn datanika_dagster.gateway.app:create_app --factory`.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
 from dagster import DagsterInstance
 from dagster_webserver.version import __version__
@@ -15,9 +17,13 @@ from starlette.types import ASGIApp
 
 from datanika_dagster import settings
 from datanika_dagster.gateway.guard import PREFIX, Guard, Webservers
+from datanika_dagster.gateway.intents import ControlPlaneIntents
 from datanika_dagster.gateway.origins import Addresses
-from datanika_dagster.gateway.problems import problem
+from datanika_dagster.gateway.principal import Principal
+from datanika_dagster.gateway.scoped import scoped_instance
+from datanika_dagster.gateway.scoped.event_log_storage import AssetKeys
 from datanika_dagster.gateway.sessions import Sessions
+from datanika_dagster.gateway.webserver import OrgWebserver
 from datanika_dagster.workspace.context import OrgWorkspace
 from datanika_dagster.workspace.load_target import SupervisedWorkspace
 
@@ -48,10 +54,17 @@ def create_app() -> ASGIApp:
             yield
 
     whole = DagsterWebserver(context, PREFIX).create_asgi_app(lifespan=lifespan)
+    intents = ControlPlaneIntents(config.control_plane_url, config.service_token)
+
+    def own_instance(
+        principal: Principal, asset_keys: AssetKeys, launch_ids: deque[str]
+    ) -> DagsterInstance:
+        return scoped_instance(instance, principal, asset_keys, launch_ids)
+
+    of_orgs = OrgWebserver(context, PREFIX, own_instance, intents).create_asgi_app()
     addresses = Addresses(
         login_url=f"{config.public_url.rstrip('/')}/login",
         dagster_url=config.dagster_public_url,
     )
-    # Orgs' people come in when each org has its own view of the instance.
-    refusal = problem(HTTPStatus.FORBIDDEN, "permission.denied", "Only platform operators may.")
-    return Guard(Webservers(whole, refusal), Sessions(config.control_plane_url), addresses)
+    webservers = Webservers(whole, of_orgs)
+    return Guard(webservers, Sessions(config.control_plane_url), addresses)

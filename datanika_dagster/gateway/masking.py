@@ -12,12 +12,19 @@ from typing import Any, Final
 from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 from graphql.pyutils import Path
 
+from datanika_dagster.errors import QuotaExceeded, RunRefused
 from datanika_dagster.gateway.errors import GatewayMisconfigured
+from datanika_dagster.gateway.scoped import ConfigRefused, OrgBoundary
 
 logger = logging.getLogger(__name__)
 
 SHOWN_IN: Final = frozenset({"ExecutionStepFailureEvent", "ExecutionStepUpForRetryEvent"})
 """The types whose errors are those of the org's own steps."""
+
+OWN_CLASSES: Final = frozenset(
+    one.__name__ for one in (RunRefused, QuotaExceeded, OrgBoundary, ConfigRefused)
+)
+"""Errors of this project that Dagster turns into its own on the way; they are written for people."""
 
 _ERRORS: Final = frozenset({"PythonError", "ErrorChainLink"})
 _ROOTS: Final = frozenset({"Query", "Mutation", "Subscription"})
@@ -38,8 +45,9 @@ def mask_errors(types: GraphQLSchema) -> None:
         raise GatewayMisconfigured(f"Dagster's schema has no {sorted(unknown)}")
     fields = error.fields
     fields["stack"].resolve = lambda *_, **__: []
-    fields["message"].resolve = _where_shown(fields["message"].resolve, _reference_to)
-    fields["className"].resolve = _where_shown(fields["className"].resolve, lambda *_: "Error")
+    texts = {"message": _reference_to, "className": lambda *_: "Error"}
+    for name, otherwise in texts.items():
+        fields[name].resolve = _where_shown(fields[name].resolve, otherwise, is_text=True)
     fields["cause"].resolve = _where_shown(fields["cause"].resolve, lambda *_: None)
     for name in ("causes", "errorChain"):
         fields[name].resolve = _where_shown(fields[name].resolve, lambda *_: [])
@@ -75,13 +83,17 @@ def _shown(error: GraphQLError) -> GraphQLError:
 
 
 def _where_shown(
-    original: Callable[..., Any] | None, otherwise: Callable[[Any, Any], Any]
+    original: Callable[..., Any] | None,
+    otherwise: Callable[[Any, Any], Any],
+    *,
+    is_text: bool = False,
 ) -> Callable[..., Any]:
     if original is None:
         raise GatewayMisconfigured("A field of Dagster's PythonError has no resolver.")
 
     def resolve(error: Any, info: Any) -> Any:
-        if _holder(info.path) in SHOWN_IN:
+        is_own = is_text and error._className in OWN_CLASSES
+        if is_own or _holder(info.path) in SHOWN_IN:
             return original(error, info)
         return otherwise(error, info)
 

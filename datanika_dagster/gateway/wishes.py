@@ -33,10 +33,6 @@ def clean(arguments: Arguments) -> None:
             tags = inner.get(name)
             if isinstance(tags, list):
                 inner[name] = [tag for tag in tags if not _is_platforms(tag)]
-        metadata = inner.get("executionMetadata")
-        if isinstance(metadata, MutableMapping):
-            # A run's id is made here: a chosen one would tell whether another run has it.
-            metadata.pop("runId", None)
 
 
 def launches_in(arguments: Mapping[str, Any]) -> int:

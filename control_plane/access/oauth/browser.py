@@ -77,8 +77,7 @@ class BrowserSignIn:
         except DatanikaError as error:
             response: Response = error_page(error)
         else:
-            is_operator = done.user.is_platform_operator
-            url = landing_url(self._settings, target.url, is_operator=is_operator)
+            url = landing_url(target.url)
             response = RedirectResponse(url, status_code=303, headers=NO_STORE)
             set_session_cookie(response, self._settings, done.tokens)
         response.delete_cookie(CODE_COOKIE, path=CODE_PATH)

@@ -109,10 +109,7 @@ def me(session: SessionDep, current: CurrentSessionDep) -> Me:
 def switch(
     body: Switch, session: SessionDep, current: CurrentSessionDep, visitor: VisitorDep
 ) -> Me:
-    """Makes the session work in another of the user's orgs.
-
-    The Dagster UI does not follow: it shows every org, and only platform operators get in.
-    """
+    """Makes the session work in another of the user's orgs; the Dagster UI follows."""
     before = current_org(session, current.row)
     switch_org(session, current.row, body.org)
     log = IdentityLog(session, visitor.as_actor(current.user.id, current.user.email))

@@ -14,6 +14,9 @@ INSTEAD: Final[Mapping[str, Any]] = {
     "RunQueueConfig.tagConcurrencyLimitsYaml": None,
     # What went wrong in a daemon may be about another org.
     "DaemonStatus.lastHeartbeatErrors": (),
+    # Where output is on the machine; the UI takes the URL.
+    "CapturedLogsMetadata.stderrLocation": None,
+    "CapturedLogsMetadata.stdoutLocation": None,
     # The code server's socket.
     "Repository.displayMetadata": (),
     "RepositoryOrigin.repositoryLocationMetadata": (),

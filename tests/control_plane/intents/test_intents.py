@@ -2,7 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from control_plane.access.permissions import ROLE_PERMISSIONS, Permission, Role
 from control_plane.access.session_cookie import COOKIE_NAME
@@ -12,9 +12,10 @@ from control_plane.access.task_tokens.models import TaskToken
 from control_plane.access.task_tokens.service import mint_token
 from control_plane.audit.models import AuditEntry
 from control_plane.core.database import enter_org
-from control_plane.runs.models import Launch, RunTrigger
+from control_plane.runs.models import Launch, Run, RunTrigger
 from control_plane.schedules.models import Schedule
 from datanika_manifest.intents import INTENTS, TARGET_KINDS, Effect
+from tests.control_plane.runs.test_authorization import authorize, make_manifest
 from tests.factories.access import make_colleague, make_member
 from tests.factories.targets import make_upload
 
@@ -130,6 +131,36 @@ class TestEffects:
         for launch in launches:
             assert (launch.trigger, launch.actor_kind) == (RunTrigger.UI, "user")
             assert launch.actor_name.endswith("@example.com")
+
+    def test_a_run_of_the_ui_is_its_persons(self, app, declare, session, member, vault, gateway):
+        location = make_manifest(session, member, vault)
+        person = make_colleague(session, member.org, Role.EDITOR)
+        (launch_id,) = declare("launchRun", launches=1, person=person).json()["launch_ids"]
+        launcher = app.state.signer.service_token(ServiceRole.LAUNCHER)
+        gateway.headers["Authorization"] = f"Bearer {launcher}"
+        answer = authorize(gateway, location, RUN["id"], launch_id=str(launch_id))
+        assert answer.status_code == 200, answer.text
+        enter_org(session, member.org.id)
+        run = session.get_one(Run, RUN["id"])
+        assert (run.trigger, run.actor_name) == (RunTrigger.UI, person.user.email)
+        (entry,) = entries(session, member, resource_type="run")
+        assert (entry.actor_kind, entry.actor_id) == ("user", person.user.id)
+
+    def test_who_is_taken_out_between_launch_and_start_gets_no_credentials(
+        self, app, declare, session, member, vault, gateway
+    ):
+        location = make_manifest(session, member, vault)
+        person = make_colleague(session, member.org, Role.EDITOR)
+        (launch_id,) = declare("launchRun", launches=1, person=person).json()["launch_ids"]
+        session.execute(
+            text("UPDATE memberships SET role = 'viewer' WHERE user_id = :id"),
+            {"id": person.user.id},
+        )
+        session.commit()
+        launcher = app.state.signer.service_token(ServiceRole.LAUNCHER)
+        gateway.headers["Authorization"] = f"Bearer {launcher}"
+        answer = authorize(gateway, location, RUN["id"], launch_id=str(launch_id))
+        assert answer.status_code == 403
 
     def test_runs_that_are_ended_get_no_credentials_any_more(self, declare, session, member):
         enter_org(session, member.org.id)
