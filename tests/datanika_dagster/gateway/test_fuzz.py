@@ -95,20 +95,37 @@ def difference(one: str, other: str) -> str | None:
     return f"{one[max(0, at - 200) : at + 200]!r} / {other[max(0, at - 20) : at + 200]!r}"
 
 
-def answers(ui, name: str, org: Any, role: Role | None) -> str:
-    answer = ui.post(operation("query", name), QUERIES[name](org), role)
-    return normal(answer.text, org)
+def answerable(ui, name: str) -> str:
+    """Returns a query without the fields that fail for the stock webserver, too.
+
+    One that fails, for example for each asset without partitions, would take all the rest of the
+    answer with it and hide what that says.
+    """
+    left_out: frozenset[str] = frozenset()
+    while True:
+        query = operation("query", name, left_out=left_out)
+        errors = ui.post(query, QUERIES[name](ui.theirs), None).json().get("errors", [])
+        failed = {str(one["path"][-1]) for one in errors if len(one.get("path", ())) > 1}
+        if not failed - left_out:
+            return query
+        left_out |= failed
+
+
+def answers(ui, query: str, arguments: dict[str, Any], org: Any, role: Role | None) -> str:
+    return normal(ui.post(query, arguments, role).text, org)
 
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_another_orgs_things_look_like_things_that_do_not_exist(ui, name):
     theirs, nobodys = ui.theirs, ghost(ui.theirs)
-    stock = [answers(ui, name, org, None) for org in (theirs, nobodys)]
+    query = answerable(ui, name)
+    asked = [(query, QUERIES[name](org), org) for org in (theirs, nobodys)]
+    stock = [answers(ui, *question, None) for question in asked]
     is_wide = QUERIES[name](theirs) == QUERIES[name](nobodys)
     shows = "«" in stock[0] if is_wide else stock[0] != stock[1]
     assert shows == (name not in NO_CONTROL), f"the positive control: {stock[0][:3000]}"
     for role in (Role.VIEWER, Role.OWNER):
-        own = [answers(ui, name, org, role) for org in (theirs, nobodys)]
+        own = [answers(ui, *question, role) for question in asked]
         assert difference(*own) is None
         if is_wide:
             assert "«" not in own[0].replace("«REFERENCE»", "")
