@@ -39,7 +39,7 @@ down: setup ## Stop the stack
 test: setup-dev ## All tests
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-test-long: setup-dev ## All tests, with a minute of racing clients, 5,000 launches, a full disk, a turned clock and more random requests
+test-long: setup-dev ## All tests, with a minute of racing clients, 5,000 launches, a full disk, stale data and more random requests
 	$(BIN)/python -m pytest -n $(WORKERS) --chaos --race-seconds=60 --soak-forks=5000 --fuzz-examples=200 --timeout=3600 $(ARGS)
 
 fuzz: setup-dev ## Thousands of random requests to each operation of the REST API

@@ -21,6 +21,10 @@ REASON: Final = (
 )
 _EVERY_SECONDS: Final = 10.0
 _AT_ONCE: Final = 100
+# Dagster's own indexes begin with a schedule, and there may be millions of ticks that have ended.
+_INDEX: Final = db.text(
+    "CREATE INDEX IF NOT EXISTS datanika_job_ticks_begun ON job_ticks (id) WHERE status = 'STARTED'"
+)
 _INTERRUPTED: Final = db.text(
     """
     SELECT begun.id, begun.tick_body FROM job_ticks AS begun
@@ -37,6 +41,7 @@ class InterruptedTicks(IntervalDaemon[Any]):
 
     def __init__(self, interval_seconds: float = _EVERY_SECONDS) -> None:
         super().__init__(interval_seconds)
+        self._is_indexed = False
 
     @classmethod
     def daemon_type(cls) -> str:
@@ -46,6 +51,10 @@ class InterruptedTicks(IntervalDaemon[Any]):
     def run_iteration(self, workspace_process_context: Any) -> DaemonIterator:
         """Looks once."""
         instance = workspace_process_context.instance
+        if not self._is_indexed and isinstance(instance.schedule_storage, PostgresScheduleStorage):
+            with instance.schedule_storage.connect() as connection:
+                connection.execute(_INDEX)
+            self._is_indexed = True
         for tick in _interrupted(instance):
             instance.update_tick(_ended(instance, tick))
             self._logger.warning(

@@ -21,6 +21,8 @@ OPTIONS: Final = (
     # Beyond this many connections: 503 at once, instead of a queue that only grows.
     "--limit-concurrency", "1000",
     "--backlog", "1024",
+    # Of one message of a client on a WebSocket; uvicorn's own bound is 16 MB.
+    "--ws-max-size", "262144",
     "--timeout-graceful-shutdown", "5",
 )  # fmt: skip
 

@@ -60,6 +60,9 @@ def delete_old_events(factory: sessionmaker[Session]) -> int:
         org_ids = list_org_ids(session)
     deleted = 0
     for org_id in org_ids:
-        with transaction(factory, org_id) as session:
-            deleted += EventRepository(session, org_id).delete_before(before, MAXIMUM_DELETED)
+        removed = MAXIMUM_DELETED
+        while removed == MAXIMUM_DELETED:
+            with transaction(factory, org_id) as session:
+                removed = EventRepository(session, org_id).delete_before(before, MAXIMUM_DELETED)
+            deleted += removed
     return deleted

@@ -17,7 +17,7 @@ from control_plane.access.permissions import Role
 from control_plane.audit.service import Actor
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
-from control_plane.core.errors import DatanikaError, Throttled
+from control_plane.core.errors import DatanikaError, Throttled, Unavailable
 from control_plane.manifest.errors import NotPublished
 from control_plane.reactions.models import Reaction, ReactionState
 from control_plane.reactions.repository import ReactionRepository
@@ -71,8 +71,13 @@ class ReactionLauncher:
         if is_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
         for org_id in list(orgs) if is_sweep else self._recently_noted():
-            if org_id in orgs:
+            if org_id not in orgs:
+                continue
+            try:
                 self._launch_due(org_id, orgs[org_id], and_remove=is_sweep)
+            except Exception:
+                # The trouble of one org is not the others'.
+                _LOGGER.exception("reactions of org %s", orgs[org_id])
 
     def run_if_due(self) -> None:
         """As `run_once`, where there is anything to look at."""
@@ -93,9 +98,12 @@ class ReactionLauncher:
             due = list(reactions.list_due(utc_now(), AT_ONCE))
             session.expunge_all()
         for reaction in due:
-            self._launch(reaction, org)
+            if not self._launch(reaction, org):
+                # Where nobody answers, each of them would cost everybody twenty seconds.
+                return
 
-    def _launch(self, reaction: Reaction, org: str) -> None:
+    def _launch(self, reaction: Reaction, org: str) -> bool:
+        """Launches; returns False where nobody answers for the org."""
         name = f"{reaction.cause_type} {reaction.cause_id}"
         actor = Actor("system", None, name)
         caller = Caller(reaction.org_id, org, actor, Role.VIEWER, frozenset())
@@ -110,8 +118,10 @@ class ReactionLauncher:
             self._settle(reaction, ReactionState.SKIPPED, error.detail)
         except DatanikaError as error:
             self._postpone(reaction, error)
+            return not isinstance(error, Unavailable)
         else:
             self._settle(reaction, ReactionState.LAUNCHED, None, run.id)
+        return True
 
     def _settle(
         self,

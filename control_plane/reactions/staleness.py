@@ -82,6 +82,8 @@ class StalenessWatch:
                 self._look_at(org.id)
             except DatanikaError as error:
                 _LOGGER.warning("freshness of org %s: %s", org.slug, error.detail)
+            except Exception:
+                _LOGGER.exception("freshness of org %s", org.slug)
 
     def _look_at(self, org_id: int) -> None:
         watched = self._watched(org_id)

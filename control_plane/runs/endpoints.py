@@ -58,6 +58,7 @@ from control_plane.tenancy.service import get_active_org
 router = APIRouter(prefix="/orgs/{org}", tags=["runs"])
 internal = APIRouter()
 
+FROM_FAILURE = RunRetry()
 Reader = Annotated[Caller, Depends(Require(Permission.RUNS_READ))]
 Runner = Annotated[Caller, Depends(Require(Permission.RUNS_RUN))]
 Launcher = Annotated[ServiceClaims, Depends(RequireService(ServiceRole.LAUNCHER))]
@@ -204,9 +205,9 @@ def cancel_run(run_id: str, caller: Runner, session: SessionDep, dagster: Dagste
 
 
 @router.post("/runs/{run_id}/retry", status_code=202)
-def retry_run(run_id: str, launches: LaunchesDep, body: RunRetry | None = None) -> RunSummary:
+def retry_run(run_id: str, launches: LaunchesDep, body: RunRetry = FROM_FAILURE) -> RunSummary:
     """Does a run again, with what is published now: what failed in it, or all of it."""
-    return launches.retry(run_id, from_failure=(body or RunRetry()).from_failure)
+    return launches.retry(run_id, from_failure=body.from_failure)
 
 
 @internal.post("/runs/changes", status_code=204)

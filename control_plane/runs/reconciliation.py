@@ -3,17 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from control_plane.access.task_tokens.service import revoke_run_tokens
 from control_plane.audit.service import SYSTEM
 from control_plane.core.clock import utc_now
 from control_plane.core.database import transaction
-from control_plane.core.errors import DatanikaError, NotFound
+from control_plane.core.errors import NotFound
 from control_plane.runs.attribution import attribute, find_launch
 from control_plane.runs.dagster import (
     SCHEDULE_TAG,
@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 CHANGES = "datanika_run_changes"
 OVERLAP_SECONDS = 30.0
 RECHECK_SECONDS = 60.0
+AGAIN_SECONDS = 5.0
+# A row may be there a moment before its run is.
+MISSING_FOR = timedelta(minutes=10)
+MISSING = "Dagster does not have the run any more."
 MAXIMUM_RECHECKED = 500
 FIRST_LOOK_BACK_SECONDS = 24 * 3600.0
 
@@ -67,6 +71,8 @@ class RunReconciler:
         self._since_seconds: float | None = None
         self._seen: dict[str, float] = {}
         self._recheck_at = 0.0
+        self._failed: set[str] = set()
+        self._again_at = 0.0
 
     def run_once(self) -> int:
         """Updates the rows of runs that changed, and returns how many there were.
@@ -83,6 +89,7 @@ class RunReconciler:
         # A clock that was ahead once must not hide what happens from now on.
         self._since_seconds = min(max(since_seconds, latest), utc_now().timestamp())
         self._forget(self._since_seconds - 2 * OVERLAP_SECONDS)
+        self._try_again(orgs)
         self._recheck_open(orgs)
         return len(changed)
 
@@ -92,12 +99,23 @@ class RunReconciler:
             org_id = orgs.get(run.org or "")
             if org_id is None:
                 continue
+            self._failed.discard(run.id)
             try:
                 self._reconcile(run, org_id)
-            except (DatanikaError, SQLAlchemyError):
-                # One org's run must not keep the others' from being followed; while its row says
-                # that it has not ended it is looked at again.
+            except Exception:
+                # One org's run must not keep the others' from being followed.
+                self._failed.add(run.id)
                 logger.exception("run %s could not be reconciled", run.id)
+
+    def _try_again(self, orgs: Mapping[str, int]) -> None:
+        """Asks by id about runs that could not be followed: they may have no row yet."""
+        if not self._failed or time.monotonic() < self._again_at:
+            return
+        self._again_at = time.monotonic() + AGAIN_SECONDS
+        ids = sorted(self._failed)[:MAXIMUM_RECHECKED]
+        found = self._dagster.find_runs(ids)
+        self._failed -= set(ids) - {run.id for run in found}
+        self._reconcile_all(found, orgs)
 
     def _recheck_open(self, orgs: Mapping[str, int]) -> None:
         """Asks, now and then, by id about runs that should have ended or gone on."""
@@ -108,7 +126,19 @@ class RunReconciler:
             with transaction(self._factory, org_id) as session:
                 ids = RunRepository(session, org_id).open_ids(MAXIMUM_RECHECKED)
             if ids:
-                self._reconcile_all(self._dagster.find_runs(ids), orgs)
+                found = self._dagster.find_runs(ids)
+                self._reconcile_all(found, orgs)
+                self._end_missing(org_id, set(ids) - {run.id for run in found})
+
+    def _end_missing(self, org_id: int, run_ids: Iterable[str]) -> None:
+        """Ends the rows of runs that were deleted in Dagster: nothing would ever be heard of them."""
+        for run_id in run_ids:
+            with transaction(self._factory, org_id) as session:
+                row = RunRepository(session, org_id).lock(run_id)
+                if row is None or row.status in ENDED or utc_now() - row.created_at < MISSING_FOR:
+                    continue
+                row.status, row.ended_at, row.error = RunStatus.CANCELLED, utc_now(), MISSING
+                revoke_run_tokens(session, org_id, run_id)
 
     def _orgs(self) -> dict[str, int]:
         with transaction(self._factory) as session:
@@ -140,6 +170,9 @@ class RunReconciler:
             if launch is not None and launch.run_id is None:
                 attribute(session, row, launch)
             was = row.status
+            if was in ENDED and status not in ENDED:
+                # Another worker has looked later, and been faster.
+                return
             _bring_up_to_date(row, run, status, reason)
             if status == RunStatus.SUCCESS and was != status:
                 self._on_success(session, row)

@@ -75,6 +75,8 @@ class ScheduleSwitching:
                 self._look_at(org, changed_within)
             except DatanikaError as error:
                 _LOGGER.warning("schedules of org %s: %s", org.slug, error.detail)
+            except Exception:
+                _LOGGER.exception("schedules of org %s", org.slug)
 
     def _look_at(self, org: ActiveOrg, changed_within: timedelta | None) -> None:
         changed_after = None if changed_within is None else utc_now() - changed_within

@@ -14,8 +14,6 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import SCHEDULE_NAME_TAG, SCHEDULED_EXECUTION_TIME_TAG
 
-from datanika_dagster import quotas
-from datanika_dagster.storage import StampingRunStorage
 from datanika_manifest.automation import Schedule
 from datanika_manifest.code_location import CodeLocation
 from datanika_manifest.names import join
@@ -75,6 +73,10 @@ def _tick_of(name: str, org: str) -> Callable[[dg.ScheduleEvaluationContext], An
 
 
 def _skipped_by_quota(instance: dg.DagsterInstance, org: str) -> dg.SkipReason | None:
+    # Not before a tick: a code server that serves definitions needs no database driver.
+    from datanika_dagster import quotas  # noqa: PLC0415
+    from datanika_dagster.storage import StampingRunStorage  # noqa: PLC0415
+
     storage = instance.run_storage
     # In somebody else's Dagster there are no quotas.
     reason = quotas.refusal(storage, org) if isinstance(storage, StampingRunStorage) else None

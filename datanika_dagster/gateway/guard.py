@@ -29,6 +29,7 @@ from datanika_dagster.gateway.problems import no_org_page, problem
 from datanika_dagster.gateway.sessions import Sessions, session_key
 
 PREFIX = "/dagster"
+MAXIMUM_BODY_BYTES = 1 << 20
 HEALTH_PATH = f"{PREFIX}/_health"
 GRAPHQL_PATH = f"{PREFIX}/graphql"
 # What proves who somebody is: checked here, and nothing of Dagster's business.
@@ -234,4 +235,15 @@ def _malformed(connection: HTTPConnection) -> ASGIApp | None:
         return problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "graphql.media_type", "Send application/json."
         )
+    return None if method in origins.SAFE_METHODS else _too_large(connection)
+
+
+def _too_large(connection: HTTPConnection) -> ASGIApp | None:
+    """Refuses a body of more, or of nobody knows how many, bytes: Dagster reads all of it."""
+    announced = connection.headers.get("content-length", "")
+    if not announced.isdecimal():
+        return problem(HTTPStatus.LENGTH_REQUIRED, "request.length", "Send Content-Length.")
+    if int(announced) > MAXIMUM_BODY_BYTES:
+        reason = f"The body is larger than {MAXIMUM_BODY_BYTES} bytes."
+        return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request.too_large", reason)
     return None

@@ -14,7 +14,7 @@ from graphql.pyutils import Path
 
 from datanika_dagster.errors import QuotaExceeded, RunRefused
 from datanika_dagster.gateway.errors import GatewayMisconfigured
-from datanika_dagster.gateway.scoped import ConfigRefused, OrgBoundary
+from datanika_dagster.gateway.scoped import ConfigRefused, NotEnded, OrgBoundary
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ SHOWN_IN: Final = frozenset({"ExecutionStepFailureEvent", "ExecutionStepUpForRet
 """The types whose errors are those of the org's own steps."""
 
 OWN_CLASSES: Final = frozenset(
-    one.__name__ for one in (RunRefused, QuotaExceeded, OrgBoundary, ConfigRefused)
+    one.__name__ for one in (RunRefused, QuotaExceeded, OrgBoundary, ConfigRefused, NotEnded)
 )
 """Errors of this project that Dagster turns into its own on the way; they are written for people."""
 

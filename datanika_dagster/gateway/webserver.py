@@ -21,12 +21,12 @@ from graphene import Schema
 from graphql import ExecutionResult, GraphQLError, parse, validate
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 from starlette.websockets import WebSocket
 
 from datanika_dagster.gateway import masking
-from datanika_dagster.gateway.errors import GatewayMisconfigured
+from datanika_dagster.gateway.errors import FieldRefused, GatewayMisconfigured
 from datanika_dagster.gateway.field_guard import guarded_schema
 from datanika_dagster.gateway.intents import Intents
 from datanika_dagster.gateway.org_context import (
@@ -37,6 +37,7 @@ from datanika_dagster.gateway.org_context import (
 )
 from datanika_dagster.gateway.principal import PRINCIPAL, Principal
 from datanika_dagster.gateway.problems import problem
+from datanika_dagster.gateway.query_limits import refuse_costly
 from datanika_dagster.gateway.routes import check_routes
 from datanika_dagster.workspace.context import OrgWorkspace
 
@@ -98,6 +99,20 @@ class OrgWebserver(DagsterWebserver[OrgWorkspace, OrgRequestContext]):
         captured = [one for one in captured_errors if not _is_refusal(one)]
         return super()._determine_status_code(unexpected, captured)
 
+    def graphql_execution_thread(
+        self,
+        request: Request,
+        query: str,
+        variables: dict[str, Any] | None,
+        operation_name: str | None,
+    ) -> JSONResponse:
+        """Answers a query, in a thread, unless it is larger than any page needs."""
+        try:
+            refuse_costly(query)
+        except FieldRefused as refusal:
+            return JSONResponse({"errors": [refusal.formatted]}, HTTPStatus.BAD_REQUEST)
+        return super().graphql_execution_thread(request, query, variables, operation_name)
+
     async def execute_graphql_subscription(
         self,
         websocket: WebSocket,
@@ -108,7 +123,7 @@ class OrgWebserver(DagsterWebserver[OrgWorkspace, OrgRequestContext]):
     ) -> tuple[asyncio.Task[None] | None, Any]:
         """Starts a subscription; unlike the stock one it validates the query and masks all errors."""
         try:
-            invalid = validate(self._graphene_schema.graphql_schema, parse(query))
+            invalid = await run_in_threadpool(self._invalid, query)
         except GraphQLError as error:
             return None, error.formatted
         if invalid:
@@ -121,6 +136,10 @@ class OrgWebserver(DagsterWebserver[OrgWorkspace, OrgRequestContext]):
             return None, masking.shown_errors(results.errors or [])[0]
         sending = _handle_async_results(_masked(results), operation_id, websocket)
         return asyncio.get_running_loop().create_task(sending), None
+
+    def _invalid(self, query: str) -> list[GraphQLError]:
+        refuse_costly(query)
+        return validate(self._graphene_schema.graphql_schema, parse(query))
 
     async def download_captured_logs_endpoint(self, request: Request) -> Any:
         """Sends the output of a step, read through the org's own view."""

@@ -41,12 +41,17 @@ LATEST: Final = timedelta(days=1)
 """A retry that could not start for so long is given up, and its run says so."""
 
 AT_ONCE: Final = 500
+OF_ONE_ORG: Final = 50
+"""So that those of an org whose code server is gone leave room for the others'."""
+
 _LOOK_SECONDS: Final = 2.0
 _MARK_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.05
 _WAITING: Final = text(
     f"""
-    select r.run_id from runs r
+    select waiting.run_id from (
+    select r.id, r.run_id, row_number() over (partition by o.org order by r.id) as place
+    from runs r left join datanika.run_owners o on o.run_id = r.run_id
     where r.status = 'FAILURE' and (
         r.update_timestamp > :since and not exists (
             select 1 from run_tags t where t.run_id = r.run_id and t.key = '{WILL_RETRY_TAG}')
@@ -55,7 +60,7 @@ _WAITING: Final = text(
         and not exists (
             select 1 from run_tags t
             where t.run_id = r.run_id and t.key = '{AUTO_RETRY_RUN_ID_TAG}'))
-    order by r.id limit :limit
+    ) waiting where waiting.place <= :of_one order by waiting.id limit :limit
     """  # noqa: S608 - names of Dagster's
 )
 _PASSING: Final = (
@@ -107,7 +112,7 @@ class PromptRunRetries(SignalledDaemon, EventLogConsumerDaemon):
 def _settle(workspace_context: Any, record: RunRecord, logger: logging.Logger) -> bool:
     """Retries a failed run where it should be; returns False where that has to be tried again."""
     run, instance = record.dagster_run, workspace_context.instance
-    if _is_too_late(record):
+    if run.tags.get(WILL_RETRY_TAG) == "true" and _is_too_late(record):
         _give_up_late(instance, run)
         return True
     try:
@@ -116,6 +121,7 @@ def _settle(workspace_context: Any, record: RunRecord, logger: logging.Logger) -
             # It was started, and counted, before: nobody asked for one run more.
             with quotas.without_limit():
                 retry_run(run, workspace_context)
+        _settle_tag(instance, run.run_id)
     except _PASSING as error:
         logger.warning("Run %s is retried later: %s", run.run_id, type(error).__name__)
         return False
@@ -157,10 +163,19 @@ def _waiting(instance: DagsterInstance) -> Sequence[RunRecord]:
     """Returns failed runs that wait for a retry, and new ones of which nobody has said; oldest first."""
     storage = cast("StampingRunStorage", instance.run_storage)
     since = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None) - LATELY
-    values = {"since": since, "limit": AT_ONCE}
+    values = {"since": since, "limit": AT_ONCE, "of_one": OF_ONE_ORG}
     with storage.connect() as connection:
         run_ids = list(connection.execute(_WAITING, values).scalars())
     return instance.get_run_records(RunsFilter(run_ids=run_ids)) if run_ids else []
+
+
+def _settle_tag(instance: DagsterInstance, run_id: str) -> None:
+    """Says of a run that came to no retry that none comes: its job or its backfill is gone."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or AUTO_RETRY_RUN_ID_TAG in run.tags:
+        return
+    if run.tags.get(WILL_RETRY_TAG) == "true":
+        instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
 
 
 def _is_too_late(record: RunRecord) -> bool:

@@ -55,6 +55,12 @@ class Org:
     slug: str
     api: httpx.Client
 
+    @property
+    def authorization(self) -> str:
+        """The `Authorization` header of requests that go past the client."""
+        assert isinstance(self.api.auth, SignedIn)
+        return self.api.auth.header()
+
     def post(self, path: str, expected: int = 201, **body: Any) -> dict[str, Any]:
         """Posts and returns the answer's body."""
         answer = self.api.post(path, json=body)
@@ -105,6 +111,28 @@ def wait_until(
         time.sleep(0.25)
 
 
+class SignedIn(httpx.Auth):
+    """Somebody's access token, a new one when the old one is about to end: tests take longer."""
+
+    def __init__(self, api_url: str, email: str, password: str) -> None:
+        self._url = f"{api_url}/api/v1/auth/login"
+        self._login = {"email": email, "password": password}
+        self._header, self._until = "", 0.0
+
+    def header(self) -> str:
+        """Returns what the `Authorization` header holds now."""
+        if time.monotonic() > self._until:
+            answer = httpx.post(self._url, json=self._login)
+            assert answer.status_code == 200, answer.text
+            self._header = f"Bearer {answer.json()['access_token']}"
+            self._until = time.monotonic() + 600
+        return self._header
+
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+        request.headers.setdefault("Authorization", self.header())
+        yield request
+
+
 @dataclass
 class RunningStack:
     """A stack that has run the demo.
@@ -124,23 +152,16 @@ class RunningStack:
         return self.demo["api_url"].removesuffix("/api/v1").rstrip("/")
 
     def log_in(self, email: str, password: str, org: str) -> Org:
-        answer = httpx.post(
-            f"{self.api_url}/api/v1/auth/login", json={"email": email, "password": password}
-        )
-        assert answer.status_code == 200, answer.text
-        return self._org(org, answer.json()["access_token"])
+        return self._org(org, SignedIn(self.api_url, email, password))
 
     def sign_up(self, org_name: str) -> Org:
+        email, password = f"{secrets.token_hex(6)}@example.com", "correct horse battery"
         answer = httpx.post(
             f"{self.api_url}/api/v1/auth/signup",
-            json={
-                "email": f"{secrets.token_hex(6)}@example.com",
-                "password": "correct horse battery",
-                "org_name": org_name,
-            },
+            json={"email": email, "password": password, "org_name": org_name},
         )
         assert answer.status_code == 201, answer.text
-        return self._org(answer.json()["org"]["slug"], answer.json()["access_token"])
+        return self._org(answer.json()["org"]["slug"], SignedIn(self.api_url, email, password))
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """Asks Dagster as the demo's owner, a platform operator."""
@@ -166,11 +187,9 @@ class RunningStack:
         ).stdout.decode()
         return dict(line.split("=", 1) for line in output.split("\0") if "=" in line)
 
-    def _org(self, slug: str, access_token: str) -> Org:
+    def _org(self, slug: str, signed_in: "SignedIn") -> Org:
         api = httpx.Client(
-            base_url=f"{self.api_url}/api/v1/orgs/{slug}/",
-            headers={"Authorization": f"Bearer {access_token}"},
-            timeout=90,
+            base_url=f"{self.api_url}/api/v1/orgs/{slug}/", auth=signed_in, timeout=90
         )
         return Org(slug, self.clients.enter_context(api))
 

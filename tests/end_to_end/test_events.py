@@ -14,7 +14,7 @@ TOLD_WITHIN_SECONDS = 1.5
 
 def test_a_run_is_followed_without_asking(stack: RunningStack, acme: Org):
     url = f"ws{stack.api_url[4:]}/api/v1/orgs/{acme.slug}/events"
-    headers = {"Authorization": acme.api.headers["authorization"]}
+    headers = {"Authorization": acme.authorization}
     with connect(url, additional_headers=headers) as socket:
         assert json.loads(socket.recv(10))["kind"] == "stream.started"
         run = acme.post(f"uploads/{acme.row('uploads', 'Airline')['id']}/runs", expected=202)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import Org, on_this_machine, wait_until
 from tests.end_to_end.test_publishing import upload_body
 
@@ -17,6 +19,13 @@ def runs_by(org: Org, trigger: str, actor: str) -> list[dict[str, Any]]:
 def have_succeeded(runs: list[dict[str, Any]]) -> bool:
     assert all(run["status"] not in {"failed", "cancelled"} for run in runs), runs
     return bool(runs) and all(run["status"] == "success" for run in runs)
+
+
+@pytest.fixture(autouse=True)
+def minutes(pytestconfig: pytest.Config) -> None:
+    """Dagster watches no age below a minute, and looks twice a minute."""
+    if not pytestconfig.getoption("--chaos"):
+        pytest.skip("minutes: pytest --chaos, or make test-long")
 
 
 def test_a_success_launches_what_comes_after_it_and_age_what_is_stale(acme: Org):

@@ -73,6 +73,23 @@ def test_models_cannot_reach_into_another_warehouse(acme: Org, globex: Org):
     assert "flights" in answer.text or "cross-database" in answer.text
 
 
-def test_a_member_of_an_org_is_no_operator(stack: RunningStack, globex: Org):
-    answer = globex.api.get(f"{stack.demo['dagster_url']}/")
-    assert answer.status_code == 403
+LOCATIONS = """
+{
+  workspaceOrError { ... on Workspace { locationEntries { name } } }
+  runsFeedOrError(limit: 9, view: RUNS) { ... on RunsFeedConnection { results { id } } }
+}
+"""
+
+
+def test_a_member_of_an_org_sees_their_own_alone_in_the_dagster_ui(
+    stack: RunningStack, acme: Org, globex: Org
+):
+    assert globex.api.get(f"{stack.demo['dagster_url']}/").status_code == 200
+    for org in (acme, globex):
+        # The demo's owner is a platform operator, who sees all.
+        answer = org.api.post(f"{stack.demo['dagster_url']}/graphql", json={"query": LOCATIONS})
+        assert answer.status_code == 200, answer.text
+        seen = answer.json()["data"]
+        names = {entry["name"] for entry in seen["workspaceOrError"]["locationEntries"]}
+        assert ("org_acme" in names) == (org is acme), names
+        assert bool(seen["runsFeedOrError"]["results"]) == (org is acme)

@@ -5,11 +5,18 @@ Every public name of Dagster's storages has a policy, and whoever comes past the
 the org. It knows Dagster's storages and who asks, and neither HTTP nor GraphQL's schema.
 """
 
-from datanika_dagster.gateway.scoped.boundary import ConfigRefused, OrgBoundary
+from datanika_dagster.gateway.scoped.boundary import ConfigRefused, NotEnded, OrgBoundary
 from datanika_dagster.gateway.scoped.instance import (
     InstanceNotScopable,
     OrgInstance,
     scoped_instance,
 )
 
-__all__ = ["ConfigRefused", "InstanceNotScopable", "OrgBoundary", "OrgInstance", "scoped_instance"]
+__all__ = [
+    "ConfigRefused",
+    "InstanceNotScopable",
+    "NotEnded",
+    "OrgBoundary",
+    "OrgInstance",
+    "scoped_instance",
+]

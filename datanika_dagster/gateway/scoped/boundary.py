@@ -20,6 +20,15 @@ class OrgBoundary(GraphQLError):
         self.operation = operation
 
 
+class NotEnded(GraphQLError):
+    """A run was to be deleted that goes on: its process would go on, counted by nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The run has not ended; terminate it first.", extensions={"code": "invalid_state"}
+        )
+
+
 class ConfigRefused(GraphQLError):
     """A run or a backfill was to be given configuration."""
 

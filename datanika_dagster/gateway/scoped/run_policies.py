@@ -18,7 +18,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     "add_run_telemetry": Deny(),
     "add_snapshot": Derived(least=Role.EDITOR),
     "alembic_version": Deny(),
-    "delete_run": Own("run_id", Kind.RUN, least=Role.ADMIN),
+    "delete_run": Custom(least=Role.ADMIN),
     "get_backfill": Custom(),
     "get_backfills": Custom(),
     "get_backfills_count": Custom(),

@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from datanika_dagster import run_origins, run_tags
 from datanika_dagster.gateway.principal import Role
-from datanika_dagster.gateway.scoped.boundary import ConfigRefused, OrgBoundary
+from datanika_dagster.gateway.scoped.boundary import ConfigRefused, NotEnded, OrgBoundary
 from datanika_dagster.gateway.scoped.owned_queries import OwnedQueries
 from datanika_dagster.gateway.scoped.ownership import Ownership
 from datanika_dagster.gateway.scoped.policy import Facade, facade
@@ -93,6 +93,14 @@ class OrgRunStorage(Facade, RunStorage):
         if self._launch_ids:
             tags[LAUNCH_TAG] = self._launch_ids.popleft()
         return self._inner.add_run(dagster_run.with_tags(tags))
+
+    @override
+    def delete_run(self, run_id: str) -> None:
+        self._check_run(run_id)
+        (run,) = self._inner.get_runs(RunsFilter(run_ids=[run_id]))
+        if not run.is_finished:
+            raise NotEnded
+        self._inner.delete_run(run_id)
 
     @override
     def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:

@@ -81,6 +81,7 @@ BODIES: dict[str, Document] = {
     "TransformationUpdate": {"description": "x"},
     "DependencyUpdate": {"runs_after_success": True},
     "ScheduleUpdate": {"name": "x"},
+    "RunRetry": {},
     "FreshnessPolicyUpdate": {"severity": "error"},
     "MemberUpdate": {"role": "viewer"},
 }

@@ -22,7 +22,7 @@ from dagster._daemon.auto_run_reexecution.event_log_consumer import (
 from dagster._daemon.daemon import MonitoringDaemon
 from sqlalchemy import text
 
-from datanika_dagster.launcher import worker
+from datanika_dagster.launcher import run_retries, worker
 from datanika_dagster.launcher.run_queue import SealedRunQueue
 from datanika_dagster.launcher.run_retries import PromptRunRetries
 from datanika_dagster.tags import WORKER_TAG
@@ -184,6 +184,14 @@ class TestOverlooked:
         assert retries_of(stack, behind_the_cursor) == []
         assert stack.run(behind_the_cursor).tags["dagster/will_retry"] == "false"
         assert "not retried any more" in stack.log(behind_the_cursor)
+
+    def test_a_run_that_came_to_no_retry_waits_for_none(
+        self, stack, behind_the_cursor, monkeypatch
+    ):
+        # As where its job is gone: Dagster then starts nothing, and says nothing.
+        monkeypatch.setattr(run_retries, "retry_run", lambda *_: None)
+        list(PromptRunRetries(interval_seconds=NEVER_SECONDS).run_iteration(stack.context))
+        assert stack.run(behind_the_cursor).tags["dagster/will_retry"] == "false"
 
     def test_a_retry_is_planned_from_what_is_published_then(
         self, stack, failed, socket_directory, dagster_home

@@ -19,7 +19,7 @@ from graphql import GraphQLError
 
 from datanika_dagster.errors import RunRefused
 from datanika_dagster.gateway.principal import Role
-from datanika_dagster.gateway.scoped import ConfigRefused, OrgBoundary
+from datanika_dagster.gateway.scoped import ConfigRefused, NotEnded, OrgBoundary
 from datanika_manifest.run_records import LAUNCH_TAG, ORG_TAG
 from tests.datanika_dagster.test_storage import run_of
 
@@ -107,6 +107,12 @@ class TestRuns:
         assert tags["b"] == "c"
         assert tags[ORG_TAG] == mine.slug
         assert not {LAUNCH_TAG, "dagster/will_retry"} & tags.keys()
+
+    def test_a_run_that_goes_on_is_not_deleted_and_one_that_has_ended_is(self, mine):
+        storage, run_id = mine.view().run_storage, mine.run.run_id
+        with pytest.raises(NotEnded):
+            storage.delete_run(run_id)
+        assert stored(mine, run_id)
 
     def test_nothing_is_done_to_another_orgs_run(self, mine, theirs):
         before = stored(theirs, theirs.run.run_id)
