@@ -10,10 +10,7 @@ query Locations {
 }
 """
 
-LAUNCH = """
-mutation LaunchRun($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
+_STARTED = """    __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on InvalidSubsetError { message }
     ... on PipelineNotFoundError { message }
@@ -21,24 +18,29 @@ mutation LaunchRun($params: ExecutionParams!) {
     ... on UnauthorizedError { message }
     ... on PythonError { message className }
     ... on RunConfigValidationInvalid { errors { message } }
-  }
-}
 """
 
-RETRY = """
-mutation RetryRun($params: ReexecutionParams!) {
-  launchRunReexecution(reexecutionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on InvalidSubsetError { message }
-    ... on PipelineNotFoundError { message }
-    ... on RunConflict { message }
-    ... on UnauthorizedError { message }
-    ... on PythonError { message className }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
+LAUNCH = (
+    """
+mutation LaunchRun($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+"""
+    + _STARTED
+    + """  }
 }
 """
+)
+
+RETRY = (
+    """
+mutation RetryRun($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) {
+"""
+    + _STARTED
+    + """  }
+}
+"""
+)
 
 RUNS = """
 query Runs($filter: RunsFilter, $cursor: String, $limit: Int) {

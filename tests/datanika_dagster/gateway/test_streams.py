@@ -144,7 +144,7 @@ class TestErrors:
     BREAK = """query ($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { __typename } }"""
 
     def test_a_failure_is_told_without_its_cause(self, ui, monkeypatch, caplog):
-        cause = "SELECT secret FROM /work/path/of/host"
+        cause = "SELECT secret FROM /srv/path/of/host"
 
         def fail(*_, **__):
             raise RuntimeError(cause)
